@@ -1,0 +1,376 @@
+"""Everything a plugin may import: the values, `Source`, `Sink` and the errors.
+
+Plugins import this module and nothing else of `hard`.  It holds no logic beyond what makes a
+value whole (an event's id, its JSON form); the pipeline that turns samples into events lives in
+`hard.pipeline`, the threads that carry them in `hard.runtime`.
+
+All times are integer nanoseconds since the Unix epoch, never float.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = [
+    "API_VERSION",
+    "NS_PER_S",
+    "SCHEMA_VERSION",
+    "STANDARD_GRAVITY_M_S2",
+    "Annotation",
+    "Confirm",
+    "Declared",
+    "Emit",
+    "Event",
+    "Kind",
+    "Message",
+    "PluginConfig",
+    "Reason",
+    "SampleBatch",
+    "Sensor",
+    "Sink",
+    "SinkUnavailable",
+    "Source",
+    "SourceUnavailable",
+    "Status",
+    "Stop",
+    "StreamState",
+    "Unit",
+    "UnusableInput",
+    "rfc3339",
+]
+
+API_VERSION = 1
+SCHEMA_VERSION = 1
+NS_PER_S = 1_000_000_000
+STANDARD_GRAVITY_M_S2 = 9.80665
+
+Sensor: TypeAlias = Literal["accel", "linear_accel", "gravity", "gyro"]
+Unit: TypeAlias = Literal["m/s2", "g", "rad/s", "deg/s"]
+Kind: TypeAlias = Literal["enter", "exit", "status"]
+Status: TypeAlias = Literal["checking", "ok", "no_data", "rejected", "paused"]
+Reason: TypeAlias = str
+"""Why a bout ended or a status changed: changed, no_data, rejected, paused, evicted, shutdown,
+interrupted, end_of_data; for a status also a sentence that names cause and remedy."""
+
+
+class SourceUnavailable(Exception):  # noqa: N818 - a state of the world, not a fault
+    """The device or broker is away.  The runtime backs off and calls `run` again."""
+
+
+class SinkUnavailable(Exception):  # noqa: N818 - a state of the world, not a fault
+    """The receiver is away.  The runtime closes the sink, backs off and opens it again."""
+
+
+class UnusableInput(Exception):  # noqa: N818 - the input's fault, told to its owner
+    """The input can't be right (no such file, no accelerometer, wrong unit): never retried.
+
+    The message names the input, what is wrong with it and the remedy.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a source knows about the samples of one batch; conditioning converts and checks.
+
+    `sign` is +1 for the Android frame (the axis that points up reads +9.81 at rest), -1 for the
+    iOS frame (it reads -9.81), None when the source can't tell; it applies to the three kinds of
+    acceleration only.  `max_delay_s` is how far behind the newest sample another one may still
+    arrive: 0 for serial ports and files, 3 s for phones.  `clock` is "relative" when stamps count
+    from the recording's start.
+    """
+
+    unit: Unit
+    sign: Literal[1, -1] | None = 1
+    max_delay_s: float = 0.0
+    clock: Literal["epoch", "relative"] = "epoch"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SampleBatch:
+    """Samples of one sensor of one stream, in the source's own units and order of arrival.
+
+    `t` is int64[n], ns since the epoch; `values` is float32[n, 3] (x, y, z).  Sensors: `accel`
+    includes gravity, `linear_accel` has it removed, `gravity` is the removed part, `gyro` is the
+    angular rate.  `message_id` is the sender's running number where it has one.
+    """
+
+    stream: str
+    sensor: Sensor
+    t: NDArray[np.int64]
+    values: NDArray[np.float32]
+    declared: Declared
+    t_received_ns: int | None = None
+    message_id: int | None = None
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.t)
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """A label given by the wearer or the recording, from `t` on; "" ends the one before.
+
+    It reaches record and evaluate, never the pipeline.
+    """
+
+    stream: str
+    t: int
+    text: str
+
+
+Message: TypeAlias = Sequence[SampleBatch | Annotation]
+"""What arrived together: all of it is accepted before the stream's watermark moves."""
+
+Emit: TypeAlias = Callable[[Message], None]
+Confirm: TypeAlias = Callable[[int], None]
+
+
+def rfc3339(t_ns: int) -> str:
+    """Format ns since the epoch as RFC 3339 UTC with milliseconds (truncated).
+
+    >>> rfc3339(1_700_000_000_123_456_789)
+    '2023-11-14T22:13:20.123Z'
+    """
+    seconds, ns = divmod(t_ns, NS_PER_S)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ns // 1_000_000:03d}Z"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A decision about a stream: a bout of an activity begins or ends, or its status changes.
+
+    For `enter`, `t_start` is the estimated onset and `t_end` None; the `exit` of the same bout
+    repeats `t_start` and gives `t_end`.  `activity` is a label of the model or `unknown`, None
+    for `status`.  `t_decided` is the data time at which it was known.  `confidence` and `probs`
+    (label -> probability, four decimals) are those of the deciding window at `enter`, means over
+    the bout at `exit`.  `coverage` is the share of grid points with a raw sample nearby.  `seq`
+    is given by the event log; the id depends on the data alone.
+    """
+
+    kind: Kind
+    stream: str
+    t_decided: int
+    t_start: int
+    model: str
+    segment: int
+    activity: str | None = None
+    t_end: int | None = None
+    confidence: float | None = None
+    probs: Mapping[str, float] = field(default_factory=dict)
+    coverage: float | None = None
+    status: Status | None = None
+    previous: Status | None = None
+    reason: Reason | None = None
+    seq: int | None = None
+
+    @property
+    def bout(self) -> str | None:
+        """The id that the enter and the exit of one bout share; None for a status."""
+        return None if self.kind == "status" else self._digest("bout")
+
+    @property
+    def id(self) -> str:
+        """The same whenever the same samples are processed: readers drop what they have seen."""
+        return self._digest(self.kind)
+
+    def _digest(self, kind: str) -> str:
+        what = self.status if self.kind == "status" else self.activity
+        parts = (self.stream, self.model, kind, what, self.segment, self.t_start)
+        return blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).hexdigest()
+
+    def numbered(self, seq: int) -> Event:
+        """Return the same event with its number in the event log."""
+        return replace(self, seq=seq)
+
+    def payload(self) -> dict[str, Any]:
+        """Return the JSON object, schema 1, without what belongs to delivery.
+
+        A sink adds `t_published`, `t_published_ns`, `latency_ms` and `late` by `delivered`.
+        """
+        body: dict[str, Any] = {
+            "schema": SCHEMA_VERSION,
+            "seq": self.seq,
+            "event_type": self.kind,
+            "id": self.id,
+            "bout": self.bout,
+            "stream": self.stream,
+            "activity": self.activity,
+            "confidence": self.confidence,
+            "probs": dict(self.probs),
+        }
+        for name, t_ns in (
+            ("t_start", self.t_start),
+            ("t_end", self.t_end),
+            ("t_decided", self.t_decided),
+        ):
+            body[name] = None if t_ns is None else rfc3339(t_ns)
+            body[f"{name}_ns"] = t_ns
+        body |= {
+            "coverage": self.coverage,
+            "segment": self.segment,
+            "model": self.model,
+            "reason": self.reason,
+        }
+        if self.kind == "status":
+            body |= {"status": self.status, "previous": self.previous}
+        return body
+
+    def delivered(self, t_published_ns: int, late_after_s: float = 30.0) -> dict[str, Any]:
+        """Return `payload()` with the fields of delivery at `t_published_ns` (wall clock)."""
+        latency_ms = (t_published_ns - self.t_decided) // 1_000_000
+        return self.payload() | {
+            "t_published": rfc3339(t_published_ns),
+            "t_published_ns": t_published_ns,
+            "latency_ms": latency_ms,
+            "late": latency_ms > late_after_s * 1000,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """What a stream is now: latest wins, never logged, retained by sinks that can.
+
+    `activity` is None unless a bout is open; `since` is the onset of that bout, or of the status;
+    `t` is the data time of this knowledge.
+    """
+
+    stream: str
+    status: Status
+    activity: str | None
+    since: int
+    t: int
+    confidence: float | None
+    probs: Mapping[str, float]
+    bout: str | None
+    model: str
+    reason: Reason | None
+
+    def payload(self) -> dict[str, Any]:
+        """Return the JSON object, schema 1."""
+        return {
+            "schema": SCHEMA_VERSION,
+            "stream": self.stream,
+            "status": self.status,
+            "activity": self.activity,
+            "confidence": self.confidence,
+            "probs": dict(self.probs),
+            "since": rfc3339(self.since),
+            "since_ns": self.since,
+            "t": rfc3339(self.t),
+            "t_ns": self.t,
+            "bout": self.bout,
+            "model": self.model,
+            "reason": self.reason,
+        }
+
+
+class Stop(Protocol):
+    """The part of `threading.Event` that a source may use."""
+
+    def is_set(self) -> bool:
+        """Tell whether the source must return."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Sleep until told to stop, at most `timeout` seconds; return whether it was."""
+        ...
+
+
+class PluginConfig(BaseModel):
+    """Base of every plugin's `Config`: an unknown key is an error, values are not coerced."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+ConfigT = TypeVar("ConfigT", bound=PluginConfig)
+
+
+class _Plugin(ABC, Generic[ConfigT]):
+    """What sources and sinks share: a name, a configuration, a logger, counters."""
+
+    Config: ClassVar[type[PluginConfig]]
+    api_version: ClassVar[int] = API_VERSION
+
+    def __init__(self, name: str, config: ConfigT, node: str = "hard") -> None:
+        """Store the instance's name, its configuration and the node's name; do nothing else."""
+        self.name = name
+        self.config = config
+        self.node = node
+        self.log = logging.getLogger(f"hard.{name}")
+        self.counts: Counter[str] = Counter()
+
+    def skip(self, reason: str, detail: str, n: int = 1) -> None:
+        """Count `n` things left out for `reason` (a word); log `detail` the first time only."""
+        first = reason not in self.counts
+        self.counts[reason] += n
+        if first:
+            self.log.warning("%s: %s (said once, counted as %s)", self.name, detail, reason)
+
+
+class Source(_Plugin[ConfigT]):
+    """Where samples come from.
+
+    The runtime makes one instance per configured name, calls `run` in a thread of its own and,
+    after it returned or raised, may call it again; never twice at a time.
+    """
+
+    @abstractmethod
+    def run(self, emit: Emit, stop: Stop) -> None:
+        """Read until `stop` is set (notice it within 0.5 s) or the data ends, then release all.
+
+        Call `emit` from this thread only.  Live it never blocks; in a replay it may wait.  Return
+        at the end of data or on `stop`.  Raise `SourceUnavailable` when the device is away (never
+        retry or sleep here), `UnusableInput` when the input can never be right.  Bad messages or
+        rows are `skip`ped, not raised.
+        """
+
+
+class Sink(_Plugin[ConfigT]):
+    """Where events go.
+
+    All methods are called from one thread of its own, in the order
+    `open (update | write | check)* close`; after `SinkUnavailable` from any of them: `close`, a
+    back-off, `open` again.
+    """
+
+    @abstractmethod
+    def open(self) -> None:
+        """Connect or create; may block up to 10 s.  Every known state follows by `update`."""
+
+    @abstractmethod
+    def write(self, events: Sequence[Event], confirm: Confirm) -> None:
+        """Deliver `events`, ascending in `seq`; may block up to 10 s.
+
+        Call `confirm(seq)` once an event is delivered for good, now or later and from any thread,
+        in any order.  What is not confirmed is written again after the next `open`.
+        """
+
+    def update(self, state: StreamState) -> None:
+        """Show what a stream is now; the latest wins.  Optional."""
+
+    def check(self) -> None:
+        """Raise `SinkUnavailable` if the link is gone; called about once a second.  Optional."""
+
+    def drain(self, timeout_s: float) -> None:
+        """Wait until everything written is confirmed or the time is up; called before `close`.
+
+        Optional: only sinks that confirm later need it.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release everything; must work after a failed `open` too, and never raise."""
