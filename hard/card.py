@@ -1,0 +1,177 @@
+"""The model card: NAME.json beside NAME.tflite says all that the daemon must know of a model.
+
+Pure data and its checks; the classifier loads the model itself.  Configuration cannot contradict
+a card.  Training writes cards, conditioning, windowing, classifier and decision read them.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from hard.api import NS_PER_S
+
+__all__ = ["Channel", "Golden", "ModelCard", "ModelInput", "ModelRefused", "Provenance"]
+
+Channel = Literal["accel_x", "accel_y", "accel_z", "gyro_x", "gyro_y", "gyro_z"]
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class ModelRefused(Exception):  # noqa: N818 - a verdict on a file, told to its owner
+    """The model or its card can't be used; the message names the file, the fault, the remedy."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ModelInput(_Model):
+    """What a model wants to be fed: windows of `window_samples` x `channels`.
+
+    Accelerometer in m/s² including gravity, Android frame (the axis that points up reads +9.81 at
+    rest), gyroscope in rad/s, `frame` "device": the device's own axes.
+    """
+
+    channels: tuple[Channel, ...]
+    sampling_rate_hz: float = Field(gt=0, le=1000)
+    window_samples: int = Field(ge=8, le=4096)
+    stride_samples: int = Field(ge=1, le=4096)
+    min_rate_hz: float = Field(default=20.0, gt=0)
+    frame: Literal["device"] = "device"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if NS_PER_S % self.sampling_rate_hz:
+            raise ValueError("1 / sampling_rate_hz must be a whole number of nanoseconds")
+        accel, gyro = self.channels[:3], self.channels[3:]
+        if accel != ("accel_x", "accel_y", "accel_z") or gyro not in (
+            (),
+            ("gyro_x", "gyro_y", "gyro_z"),
+        ):
+            raise ValueError("channels must be accel_x, accel_y, accel_z[, gyro_x, gyro_y, gyro_z]")
+        return self
+
+    @property
+    def period_ns(self) -> int:
+        """The grid's period: grid point k lies at k * period_ns since the epoch."""
+        return int(NS_PER_S / self.sampling_rate_hz)
+
+    @property
+    def uses_gyro(self) -> bool:
+        """Whether the model needs a gyroscope."""
+        return len(self.channels) > 3
+
+
+class Golden(_Model):
+    """A window (synthetic, window_samples x channels) and the graph's output for it."""
+
+    window: tuple[tuple[float, ...], ...]
+    output: tuple[Probability, ...]
+    tolerance: float = Field(default=0.005, gt=0, lt=0.1)
+
+
+class Provenance(_Model):
+    """Where the model comes from and what it was measured to do."""
+
+    data_sets: tuple[str, ...]
+    licence: str
+    subjects: dict[str, tuple[int, ...]]
+    split: str
+    metrics: dict[str, Any]
+    command: str
+    created: str
+    versions: dict[str, str]
+
+
+class ModelCard(_Model):
+    """The card of one model.
+
+    `temperature` divides the logits (Guo et al. 2017, "On Calibration of Modern Neural
+    Networks"); `thresholds` are per-label probabilities below which a label is not entered;
+    `transitions` is the row-stochastic matrix between labels from one stride to the next.
+    """
+
+    schema_version: Literal[1] = 1
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    description: str
+    placement: str
+    labels: tuple[str, ...] = Field(min_length=2)
+    postures: tuple[str, ...] = ()
+    input: ModelInput
+    architecture: str
+    parameters: int = Field(gt=0)
+    temperature: float = Field(default=1.0, gt=0.05, lt=20)
+    thresholds: dict[str, Probability] = {}
+    transitions: tuple[tuple[Probability, ...], ...] | None = None
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    golden: Golden
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        n = len(self.labels)
+        if len(set(self.labels)) != n:
+            raise ValueError("labels must differ")
+        strangers = (set(self.postures) | set(self.thresholds)) - set(self.labels)
+        if strangers:
+            raise ValueError(f"postures and thresholds name no label: {sorted(strangers)}")
+        if self.transitions is not None and (
+            len(self.transitions) != n
+            or any(len(row) != n or abs(sum(row) - 1) > 1e-3 for row in self.transitions)
+        ):
+            raise ValueError(f"transitions must be {n} rows of {n} probabilities that sum to 1")
+        rows, columns = self.input.window_samples, len(self.input.channels)
+        if len(self.golden.window) != rows or any(len(r) != columns for r in self.golden.window):
+            raise ValueError(f"golden.window must be {rows} x {columns}")
+        if len(self.golden.output) != n:
+            raise ValueError(f"golden.output must have {n} values")
+        return self
+
+    @property
+    def identity(self) -> str:
+        """Name and hash, as events carry it: pocket@3f2a9c1d."""
+        return f"{self.name}@{self.sha256[:8]}"
+
+    @classmethod
+    def load(cls, name_or_path: str | Path) -> tuple[ModelCard, Path]:
+        """Return the card and the path of its .tflite.
+
+        `name_or_path` is the name of a bundled model, or the path of a card or of the .tflite
+        beside it.  Raises `ModelRefused` for a missing or malformed card.
+        """
+        path = _card_path(name_or_path)
+        try:
+            card = cls.model_validate(json.loads(path.read_text("utf-8")))
+        except OSError as error:
+            raise ModelRefused(
+                f"{path}: no model card there ({error.strerror}); bundled models: "
+                f"{', '.join(bundled()) or 'none'}"
+            ) from error
+        except ValidationError as error:
+            faults = "; ".join(
+                f"{'.'.join(map(str, e['loc'])) or 'card'}: {e['msg']}" for e in error.errors()
+            )
+            raise ModelRefused(f"{path}: not a valid model card: {faults}") from error
+        except (ValueError, RecursionError) as error:
+            raise ModelRefused(f"{path}: not a model card (JSON): {error}") from error
+        return card, path.with_suffix(".tflite")
+
+
+def _models_folder() -> Path:
+    return Path(str(resources.files("hard") / "models"))
+
+
+def bundled() -> list[str]:
+    """Return the names of the models that came with the package."""
+    return sorted(p.stem for p in _models_folder().glob("*.json"))
+
+
+def _card_path(name_or_path: str | Path) -> Path:
+    given = Path(name_or_path)
+    if given.suffix in {".json", ".tflite"} or len(given.parts) > 1:
+        return given.with_suffix(".json")
+    return _models_folder() / f"{given.name}.json"
