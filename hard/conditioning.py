@@ -1,0 +1,417 @@
+"""Raw samples of one stream to the model's grid: units, sign, checks, gaps, resampling.
+
+Pure, in data time, called by the pipeline (and by training, with the very same code).  What comes
+out depends on the samples and their order of arrival, not on how they were cut into batches:
+
+    scale    to m/s² and rad/s in the Android frame; what is not finite is dropped and counted
+    order    `hard.ordering`: final samples, sorted, or the end of a segment
+    check    each 3 s until they look like what was declared; before that nothing is used
+    bridge   gaps up to 0.2 s are filled; longer ones end a run
+    grid     resampled values at k * period since the epoch, each with "valid" and "covered"
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from hard.api import NS_PER_S, STANDARD_GRAVITY_M_S2, SampleBatch, Sensor, Unit
+from hard.ordering import MAX_GAP_NS, Orderer, Samples, Settled
+from hard.resampling import HALF_WIDTH_PERIODS, taps_for
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from hard.card import ModelInput
+
+__all__ = ["Conditioner", "GridBlock", "Verdict"]
+
+CHECK_NS = 3 * NS_PER_S
+"""How much of a segment is looked at before any of it is used."""
+MAX_VALUE = 1e4
+"""No sensor reads more, in m/s² or rad/s."""
+_GRID_POINTS_AT_ONCE = 4096
+_RATE_TOLERANCE = 0.95  # a nominal 20 Hz that is measured as 19.6 passes for 20
+
+_SCALE: dict[Unit, float] = {
+    "m/s2": 1.0,
+    "g": STANDARD_GRAVITY_M_S2,
+    "rad/s": 1.0,
+    "deg/s": float(np.pi / 180),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GridBlock:
+    """Consecutive grid points of one segment: point i lies at (k0 + i) * period_ns.
+
+    `values` is float32[n, channels]; `valid[i]` says that it may be used at all, `covered[i]` that
+    every sensor has a raw sample within one input period of it.
+    """
+
+    segment: int
+    k0: int
+    values: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+    covered: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the check of the signal found at data time `t`; given only when it changes."""
+
+    status: Literal["ok", "rejected"]
+    t: int
+    reason: str | None = None
+
+
+class Conditioner:
+    """The state of one stream on its way to one model's grid."""
+
+    def __init__(self, wanted: ModelInput, counts: Counter[str]) -> None:
+        """Count in `counts` what is dropped, by reason."""
+        self._wanted = wanted
+        self._counts = counts
+        self._orderer = Orderer(counts)
+        self.segment = 0
+        self._verdict: tuple[str, str | None] | None = None
+        self._signs_unknown = False
+        self._start_segment()
+
+    def _start_segment(self) -> None:
+        self._tracks: dict[Sensor, _Track] = {}
+        self._used: list[tuple[Sensor, ...]] = []  # the sensors behind each triple of channels
+        self._next_k: int | None = None
+
+    @property
+    def reached_ns(self) -> int | None:
+        """Every window that ends at or before this data time has left; None before the first."""
+        return None if self._next_k is None else self._next_k * self._wanted.period_ns
+
+    def feed(self, batches: Iterable[SampleBatch]) -> Iterator[GridBlock | Verdict]:
+        """Take what arrived together; yield what became final on the grid."""
+        message, max_delay_s = [], 0.0
+        for batch in batches:
+            max_delay_s = max(max_delay_s, batch.declared.max_delay_s)
+            samples = self._scaled(batch)
+            if len(samples.t):
+                message.append(samples)
+        for settled in self._orderer.feed(message, int(max_delay_s * NS_PER_S)):
+            yield from self._take(settled)
+
+    def drain(self) -> Iterator[GridBlock | Verdict]:
+        """Yield all that can be had without further samples: the source fell silent."""
+        settled = self._orderer.drain()
+        if settled is not None:
+            yield from self._take(settled, silent=True)
+
+    def flush(self) -> Iterator[GridBlock | Verdict]:
+        """Yield the rest and begin a new segment: the data end, or another recording follows."""
+        self._orderer.drop_held()
+        yield from self._take(self._orderer.flush())
+
+    def _scaled(self, batch: SampleBatch) -> Samples:
+        """Convert to internal units and frame; drop and count what no sensor can read."""
+        scale = _SCALE[batch.declared.unit]
+        if batch.sensor != "gyro":
+            self._signs_unknown = batch.declared.sign is None
+            scale *= batch.declared.sign or 1
+        t, x = batch.t, batch.values.astype(np.float64)
+        if scale != 1.0:
+            x *= scale
+        with np.errstate(invalid="ignore"):
+            good = (np.abs(x) <= MAX_VALUE).all(axis=1) & (t >= 0)
+        number = -1 if batch.message_id is None else batch.message_id
+        samples = Samples(batch.sensor, t, x, number)
+        if good.all():
+            return samples
+        finite = np.isfinite(x).all(axis=1)
+        self._counts["not_finite"] += int((~finite).sum())
+        self._counts["out_of_range"] += int((finite & ~good).sum())
+        return samples.part(good)
+
+    def _take(self, settled: Settled, *, silent: bool = False) -> Iterator[GridBlock | Verdict]:
+        for samples in settled.samples:
+            if not self._used:
+                self._tracks.setdefault(samples.sensor, _Track())
+            if samples.sensor in self._tracks:
+                self._tracks[samples.sensor].append(samples)
+        ends = settled.ends_segment or silent
+        while not self._used and (tile := self._tile(settled.until, ends=ends)) is not None:
+            yield from self._check(tile)
+        if self._used:
+            yield from self._grid(settled.until, ends=ends)
+        if settled.ends_segment:
+            if self._tracks:
+                self.segment += 1
+            self._start_segment()
+
+    def _tile(self, until: int, *, ends: bool) -> int | None:
+        """Return the end of the next 3 s to check, None while they are not complete."""
+        first = min((int(t.t[0]) for t in self._tracks.values() if len(t.t)), default=None)
+        if first is None or not (ends or until >= first + CHECK_NS):
+            return None
+        return first + CHECK_NS
+
+    def _check(self, end: int) -> Iterator[Verdict]:
+        """Compare the samples before `end` with the contract: use the sensors or drop the tile."""
+        tile = {}
+        for sensor, track in self._tracks.items():
+            n = int(np.searchsorted(track.t, end))
+            if n:
+                tile[sensor] = Samples(sensor, track.t[:n], track.x[:n])
+        reason, used = self._judge(tile)
+        if reason is None:
+            self._used = used
+            self._tracks = {s: self._tracks[s] for group in used for s in group}
+            for sensor in (s for group in used for s in group):
+                self._tracks[sensor].measure(tile[sensor].t, self._wanted.period_ns)
+            first_ns = max(int(self._tracks[s].t[0]) for group in used for s in group)
+            self._next_k = -(-first_ns // self._wanted.period_ns)
+        else:
+            for sensor, samples in tile.items():
+                self._counts["rejected"] += len(samples.t)
+                self._tracks[sensor].drop(len(samples.t))
+        verdict = ("ok" if reason is None else "rejected", reason)
+        if verdict != self._verdict:
+            self._verdict = verdict
+            yield Verdict("ok" if reason is None else "rejected", end, reason)
+
+    def _judge(self, tile: dict[Sensor, Samples]) -> tuple[str | None, list[tuple[Sensor, ...]]]:
+        """Return why the samples can't be what the model needs (None: they can), and which."""
+        if "accel" not in tile and "linear_accel" not in tile:
+            return "no accelerometer: the model needs one", []
+        used: list[tuple[Sensor, ...]] = [
+            ("accel",) if "accel" in tile else ("linear_accel", "gravity")
+        ]
+        if self._wanted.uses_gyro:
+            used.append(("gyro",))
+        sensors = [sensor for group in used for sensor in group]
+        for sensor in sensors:
+            if sensor not in tile:
+                return _MISSING[sensor], used
+            rate_hz = _rate_hz(tile[sensor].t)
+            if rate_hz < self._wanted.min_rate_hz * _RATE_TOLERANCE:
+                reason = (
+                    f"{sensor} comes at {rate_hz:.1f} Hz, the model needs at least "
+                    f"{self._wanted.min_rate_hz:g} Hz: raise the sender's sampling rate"
+                )
+                return reason, used
+        if self._signs_unknown:
+            return _SIGN_UNKNOWN, used
+        if "accel" in tile:
+            return _judge_gravity(tile["accel"].x), used
+        return None, used
+
+    def _grid(self, until: int, *, ends: bool) -> Iterator[GridBlock]:
+        """Yield the grid points whose whole support is known."""
+        period_ns = self._wanted.period_ns
+        assert self._next_k is not None
+        groups = [[self._tracks[s] for s in group] for group in self._used]
+        ready_ns = min(t.advance(until, ends=ends) for group in groups for t in group)
+        stop_k = ready_ns // period_ns + 1
+        while self._next_k < stop_k:
+            k0, k1 = self._next_k, min(stop_k, self._next_k + _GRID_POINTS_AT_ONCE)
+            grid = np.arange(k0, k1, dtype=np.int64) * period_ns
+            triples, valid, covered = [], np.ones(k1 - k0, bool), np.ones(k1 - k0, bool)
+            for group in groups:
+                triple = np.zeros((k1 - k0, 3))
+                for track in group:
+                    part, its_valid, its_covered = track.at(grid)
+                    triple += part
+                    valid &= its_valid
+                    covered &= its_covered
+                triples.append(triple)
+            values = np.concatenate(triples, axis=1).astype(np.float32)
+            self._next_k = k1
+            for track in (t for group in groups for t in group):
+                track.forget(k1 * period_ns)
+            yield GridBlock(self.segment, k0, values, valid, covered)
+
+
+_NO_GRAVITY = (
+    "gravity removed: linear acceleration alone can't tell sitting from standing; send total "
+    "acceleration, or gravity beside it"
+)
+_MISSING: dict[Sensor, str] = {
+    "gravity": _NO_GRAVITY,
+    "gyro": "no gyroscope: this model needs one; switch it on at the sender",
+}
+_SIGN_UNKNOWN = (
+    "sign unknown: iOS and Android report opposite signs and the data do not say which; "
+    'set platform = "ios" or platform = "android" for this source'
+)
+
+
+def _rate_hz(t: NDArray[np.int64]) -> float:
+    """Return the sampling rate by the median spacing, 0 for fewer than two samples."""
+    return NS_PER_S / max(float(np.median(np.diff(t))), 1.0) if len(t) > 1 else 0.0
+
+
+def _judge_gravity(x: NDArray[np.float64]) -> str | None:
+    """Return what is wrong with total acceleration float64[n, 3] that should be in m/s².
+
+    Over 3 s the mean vector of a worn device is about gravity, at rest and in motion; only a
+    tumbling one has a small mean beside a norm near 9.8, and that is no fault of unit.
+    """
+    mean = float(np.linalg.norm(x.mean(axis=0)))
+    norm = float(np.median(np.linalg.norm(x, axis=1)))
+    found = f"the resting norm is {norm:.3g} m/s² where gravity is 9.81"
+    if mean > 30 or norm > 30:
+        return f"wrong unit: {found}: the data are likely m/s² declared as g"
+    if 0.6 <= mean <= 1.4:
+        return f"wrong unit: {found}: the data are likely in g; declare accel_unit g"
+    if mean < 3 and not 6 <= norm <= 30:
+        return f"{found}: {_NO_GRAVITY}"
+    return None
+
+
+class _Run:
+    """A stretch of one sensor without a long gap: real stamps, and the signal that is filtered.
+
+    The signal holds the samples, linear bridges over short gaps, and beyond both ends the edge
+    value repeated as far as the filter reaches.
+    """
+
+    def __init__(self, t: int, x: NDArray[np.float64], period_ns: int, reach_ns: int) -> None:
+        self.first = t
+        self.real_t = np.empty(0, np.int64)
+        self.closed = False
+        self._period_ns, self._pad = period_ns, reach_ns // period_ns + 1
+        self._t = t - period_ns * np.arange(self._pad, 0, -1, dtype=np.int64)
+        self._x = np.repeat(x[None], self._pad, axis=0)
+
+    @property
+    def last(self) -> int:
+        return int(self.real_t[-1])
+
+    def append(self, t: NDArray[np.int64], x: NDArray[np.float64]) -> None:
+        """Add samples, the first at most MAX_GAP_NS behind the last."""
+        parts_t, parts_x, begin = [self._t], [self._x], 0
+        if len(self.real_t):
+            parts_t, parts_x = [self._t[:-1]], [self._x[:-1]]
+            t, x = np.append(self._t[-1:], t), np.concatenate([self._x[-1:], x])
+        for i in np.flatnonzero(np.diff(t) > 1.5 * self._period_ns).tolist():
+            n = round(int(t[i + 1] - t[i]) / self._period_ns)
+            share = np.arange(1, n) / n
+            parts_t += [t[begin : i + 1], t[i] + (share * (t[i + 1] - t[i])).astype(np.int64)]
+            parts_x += [x[begin : i + 1], x[i] + share[:, None] * (x[i + 1] - x[i])]
+            begin = i + 1
+        self._t = np.concatenate([*parts_t, t[begin:]])
+        self._x = np.concatenate([*parts_x, x[begin:]])
+        self.real_t = np.concatenate([self.real_t, t[1:] if len(self.real_t) else t])
+
+    def close(self) -> None:
+        """Nothing more will be appended."""
+        if not self.closed:
+            steps = self._period_ns * np.arange(1, self._pad + 1, dtype=np.int64)
+            self._t = np.append(self._t, self.last + steps)
+            self._x = np.concatenate([self._x, np.repeat(self._x[-1:], self._pad, axis=0)])
+            self.closed = True
+
+    def at(self, grid: NDArray[np.int64], filter_ns: float) -> NDArray[np.float64]:
+        """Return float64[n, 3] at grid times within the run."""
+        reach = int(HALF_WIDTH_PERIODS * filter_ns)
+        a, b = np.searchsorted(self._t, (grid[0] - reach, grid[-1] + reach + 1))
+        return taps_for(self._t[a:b], grid, filter_ns).apply(self._x[a:b])
+
+    def covered(self, grid: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell which grid times have a real sample within one input period."""
+        after = np.searchsorted(self.real_t, grid)
+        to_next = np.abs(self.real_t.take(after, mode="clip") - grid)
+        from_previous = np.abs(grid - self.real_t.take(after - 1, mode="clip"))
+        near: NDArray[np.bool_] = np.minimum(to_next, from_previous) <= self._period_ns
+        return near
+
+    def forget(self, before: int) -> None:
+        """Drop what no later grid time can need."""
+        old = int(np.searchsorted(self._t, before))
+        self._t, self._x = self._t[old:], self._x[old:]
+        self.real_t = self.real_t[
+            min(int(np.searchsorted(self.real_t, before)), len(self.real_t) - 1) :
+        ]
+
+
+class _Track:
+    """One sensor of one segment: final samples as they came, later the runs they make."""
+
+    def __init__(self) -> None:
+        self.t = np.empty(0, np.int64)
+        self.x = np.empty((0, 3))
+        self._runs: list[_Run] = []
+        self._last = 0
+        self._period_ns = 0
+        self._filter_ns = 0.0
+
+    def append(self, samples: Samples) -> None:
+        """Add final samples."""
+        self.t = np.concatenate([self.t, samples.t])
+        self.x = np.concatenate([self.x, samples.x])
+
+    def drop(self, n: int) -> None:
+        """Forget the first `n` samples."""
+        self.t, self.x = self.t[n:], self.x[n:]
+
+    def measure(self, t: NDArray[np.int64], grid_period_ns: int) -> None:
+        """Take the input period, and the filter's period from it.
+
+        The filter's cut-off follows the input only below 0.9 of the grid's rate and in steps of a
+        tenth, so that a small error of the measured rate changes nothing.
+        """
+        self._period_ns = int(NS_PER_S / _rate_hz(t))
+        ratio = grid_period_ns / self._period_ns
+        self._filter_ns = grid_period_ns * (1.0 if ratio >= 0.9 else 10 / max(int(ratio * 10), 1))
+
+    @property
+    def _reach_ns(self) -> int:
+        return int(HALF_WIDTH_PERIODS * self._filter_ns)
+
+    def advance(self, until: int, *, ends: bool) -> int:
+        """Carry the samples over into runs; return the last time at which the grid is known."""
+        if len(self.t):
+            begins = np.flatnonzero(np.diff(self.t, prepend=self.t[0]) > MAX_GAP_NS)
+            bounds = [0, *begins.tolist(), len(self.t)]
+            for a, b in pairwise(bounds):
+                t, x = self.t[a:b], self.x[a:b]
+                run = self._runs[-1] if self._runs else None
+                if run is None or run.closed or t[0] - run.last > MAX_GAP_NS:
+                    if run is not None:
+                        run.close()
+                    run = _Run(int(t[0]), x[0], self._period_ns, self._reach_ns)
+                    self._runs.append(run)
+                run.append(t, x)
+            self._last = int(self.t[-1])
+            self.drop(len(self.t))
+        if not ends and until - self._last <= MAX_GAP_NS:
+            return self._last - self._reach_ns
+        if self._runs:
+            self._runs[-1].close()
+        return until - 1
+
+    def at(
+        self, grid: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return values float64[n, 3] at the times `grid`, and which are valid and covered."""
+        values = np.zeros((len(grid), 3))
+        valid, covered = np.zeros(len(grid), bool), np.zeros(len(grid), bool)
+        for run in self._runs:
+            a = np.searchsorted(grid, run.first)
+            b = np.searchsorted(grid, run.last, "right")
+            if a < b:
+                values[a:b] = run.at(grid[a:b], self._filter_ns)
+                covered[a:b] = run.covered(grid[a:b])
+                valid[a:b] = True
+        return values, valid, covered
+
+    def forget(self, before: int) -> None:
+        """Drop what no grid time from `before` on can need."""
+        before -= self._reach_ns + MAX_GAP_NS
+        self._runs = [r for r in self._runs if not (r.closed and r.last < before)]
+        for run in self._runs:
+            run.forget(before)
