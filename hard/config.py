@@ -1,0 +1,225 @@
+"""The configuration file: TOML, read whole, every error at once with file, line and key.
+
+    [hard]            node, state_dir, bounds
+    [model]           name: a bundled model or the path of a card
+    [decision]        what trades delay against false events
+    [[streams]]       match = "glob": another model for some streams; first match wins
+    [sources.NAME]    plugin = "...", and that plugin's options
+    [sinks.NAME]      plugin = "...", and that plugin's options
+
+Called by the command line only.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import tomllib
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hard.card import ModelCard, ModelRefused
+from hard.decision import DecisionSettings
+from hard.plugins import PluginError, create, explain
+
+if TYPE_CHECKING:
+    from hard.api import Sink, Source
+
+__all__ = ["ConfigError", "Configuration", "Settings", "load"]
+
+DEFAULT_MODEL = "pocket"
+_NAME = r"^[A-Za-z0-9_-]{1,64}$"
+_SECRET = re.compile(r"password|token|secret", re.IGNORECASE)
+
+
+class ConfigError(Exception):
+    """The configuration can't be used; the message lists every error, a line each."""
+
+
+def _node() -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:64] or "hard"
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Daemon(_Table):
+    """`[hard]`: the process as a whole."""
+
+    node: str = Field(default_factory=_node, pattern=_NAME, description="name in topics")
+    state_dir: Annotated[Path, Field(strict=False)] | None = Field(
+        default=None, description="where the event log lives; none: in memory"
+    )
+    max_streams: int = Field(default=1000, ge=1, le=10_000, description="more evict the idlest")
+    inbox_messages: int = Field(default=1024, ge=16, description="more drop the oldest")
+    shutdown_s: float = Field(default=4.5, gt=0, le=60, description="SIGTERM to exit, at most")
+
+
+class Model(_Table):
+    """`[model]`: the model of every stream that no `[[streams]]` entry matches."""
+
+    name: str = Field(default=DEFAULT_MODEL, description="bundled model, or path of a card")
+
+
+class StreamRule(_Table):
+    """`[[streams]]`: what some streams want otherwise."""
+
+    match: str = Field(description="glob over stream names")
+    model: str = Field(description="bundled model, or path of a card")
+
+
+class Settings(_Table):
+    """The whole file."""
+
+    hard: Daemon = Field(default_factory=Daemon)
+    model: Model = Field(default_factory=Model)
+    decision: Annotated[DecisionSettings, Field(strict=False)] = Field(
+        default_factory=DecisionSettings
+    )
+    streams: list[StreamRule] = []
+    sources: dict[Annotated[str, Field(pattern=_NAME)], dict[str, Any]] = {}
+    sinks: dict[Annotated[str, Field(pattern=_NAME)], dict[str, Any]] = {}
+
+    def model_for(self, stream: str) -> str:
+        """Return the model that a stream uses: the first match, else the default."""
+        for rule in self.streams:
+            if fnmatchcase(stream, rule.match):
+                return rule.model
+        return self.model.name
+
+    def masked(self) -> dict[str, Any]:
+        """Return the effective configuration with secrets masked."""
+        masked: dict[str, Any] = _mask(self.model_dump(mode="json"))
+        return masked
+
+
+def _mask(value: Any, key: str = "") -> Any:
+    if isinstance(value, dict):
+        return {k: _mask(v, k) for k, v in value.items()}
+    if _SECRET.search(key) and not key.endswith("_file") and value is not None:
+        return "********"
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Checked settings and the plugin instances they make (which have done nothing yet)."""
+
+    settings: Settings
+    sources: dict[str, Source[Any]]
+    sinks: dict[str, Sink[Any]]
+
+
+def load(path: Path | None) -> Configuration:
+    """Read and check a configuration file; None gives the defaults.
+
+    Raises `ConfigError` that lists every error of the file, its models and its plugins.
+    """
+    if path is None:
+        return Configuration(Settings(), {}, {})
+    try:
+        text = path.read_text("utf-8")
+        table = tomllib.loads(text)
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    faults: list[tuple[str, str]] = []
+    settings = Settings()
+    try:
+        settings = Settings.model_validate(table)
+    except ValidationError as error:
+        faults += [explain(f, _known(f["loc"])) for f in error.errors()]
+        # The plugins' tables can be checked all the same.
+        parts = {k: v for k, v in table.items() if k in {"sources", "sinks"} and _is_tables(v)}
+        settings = Settings.model_validate(parts) if not _name_faults(faults) else settings
+    else:
+        faults += _model_faults(settings)
+    node = settings.hard.node
+    sources: dict[str, Any] = {}
+    sinks: dict[str, Any] = {}
+    for name, options in settings.sources.items():
+        _make("sources", name, options, node, sources, faults)
+    for name, options in settings.sinks.items():
+        _make("sinks", name, options, node, sinks, faults)
+    if faults:
+        lines = (f"{path}:{_line(text, key)}: {key}: {fault}" for key, fault in faults)
+        raise ConfigError("\n".join(lines))
+    return Configuration(settings, sources, sinks)
+
+
+def state_dir(settings: Settings) -> Path | None:
+    """Return where state is kept: as configured, else as systemd says, else nowhere."""
+    if settings.hard.state_dir is not None:
+        return settings.hard.state_dir
+    given = os.environ.get("STATE_DIRECTORY")
+    return Path(given.split(":")[0]) if given else None
+
+
+def _make(
+    group: Any,
+    name: str,
+    options: dict[str, Any],
+    node: str,
+    into: dict[str, Any],
+    faults: list[tuple[str, str]],
+) -> None:
+    try:
+        into[name] = create(group, name, options, node)
+    except PluginError as error:
+        faults += [(f"{group}.{name}.{key}", fault) for key, fault in error.faults]
+
+
+def _model_faults(settings: Settings) -> list[tuple[str, str]]:
+    wanted = [("model.name", settings.model.name)]
+    wanted += [(f"streams.{i}.model", rule.model) for i, rule in enumerate(settings.streams)]
+    faults = []
+    for key, name in wanted:
+        try:
+            ModelCard.load(name)
+        except ModelRefused as error:
+            faults.append((key, str(error)))
+    return faults
+
+
+def _is_tables(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(v, dict) for v in value.values())
+
+
+def _name_faults(faults: list[tuple[str, str]]) -> bool:
+    return any(key.startswith(("sources", "sinks")) for key, _ in faults)
+
+
+def _known(location: tuple[int | str, ...]) -> list[str]:
+    """Return the keys that are known in the table where an unknown one was found."""
+    tables: dict[Any, type[BaseModel]] = {
+        "hard": Daemon,
+        "model": Model,
+        "decision": DecisionSettings,
+        "streams": StreamRule,
+    }
+    table = tables.get(location[0], Settings) if len(location) > 1 else Settings
+    return list(table.model_fields)
+
+
+def _line(text: str, key: str) -> int:
+    """Return the line of a dotted key in a TOML text, the nearest table's where it has none."""
+    parts, best, table = key.split("."), 1, ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]", line):
+            table = header[1].replace('"', "")
+            if key == table or key.startswith(f"{table}."):
+                best = number
+        elif (
+            (entry := re.match(r'\s*"?([A-Za-z0-9_-]+)"?\s*=', line))
+            and entry[1] == parts[-1]
+            and set(table.split(".")) <= set(parts)
+        ):
+            return number
+    return best

@@ -1,0 +1,107 @@
+"""Entry points to classes to configured instances; why a plugin is not usable is data.
+
+Bundled plugins are found through the same entry points as third-party ones: `hard.sources` and
+`hard.sinks`.  Called by configuration and the command line; imports a plugin only when asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Literal, TypeAlias
+
+from pydantic import ValidationError
+
+from hard.api import API_VERSION, Sink, Source
+
+__all__ = ["Plugin", "PluginError", "available", "create", "load"]
+
+Group: TypeAlias = Literal["sources", "sinks"]
+_BASES: dict[Group, Any] = {"sources": Source, "sinks": Sink}
+
+
+class PluginError(Exception):
+    """A plugin can't be used as asked; `faults` are (key, what is wrong with it)."""
+
+    def __init__(self, faults: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{key}: {fault}" if key else fault for key, fault in faults))
+        self.faults = faults
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """One installed plugin: `state` "ok", or "broken" with the reason."""
+
+    group: Group
+    name: str
+    distribution: str
+    state: Literal["ok", "broken"]
+    detail: str
+
+
+def _found(group: Group) -> dict[str, EntryPoint]:
+    return {
+        point.name: point for point in sorted(entry_points(group=f"hard.{group}"), reverse=True)
+    }
+
+
+def available(group: Group) -> list[Plugin]:
+    """Import every plugin of a group and tell which can be used, and why the others can't."""
+    plugins = []
+    for name, point in sorted(_found(group).items()):
+        distribution = point.dist.name if point.dist is not None else "?"
+        try:
+            cls = load(group, name)
+        except PluginError as error:
+            plugins.append(Plugin(group, name, distribution, "broken", str(error)))
+        else:
+            summary = (cls.__doc__ or "").strip().partition("\n")[0]
+            plugins.append(Plugin(group, name, distribution, "ok", summary))
+    return plugins
+
+
+def load(group: Group, name: str) -> type[Source[Any] | Sink[Any]]:
+    """Return a plugin's class; `PluginError` when it is not installed or broken."""
+    points = _found(group)
+    if name not in points:
+        installed = ", ".join(sorted(points)) or "none"
+        raise PluginError([("plugin", f"no {group[:-1]} plugin {name!r}; installed: {installed}")])
+    try:
+        cls: Any = points[name].load()
+    except Exception as error:
+        raise PluginError([("plugin", f"{name!r} can't be imported: {error!r}")]) from error
+    if not (isinstance(cls, type) and issubclass(cls, (_BASES[group],))):
+        raise PluginError([("plugin", f"{name!r} is not a {_BASES[group].__name__}: {cls!r}")])
+    if cls.api_version != API_VERSION:
+        wants = f"is written for plugin API {cls.api_version}, this is {API_VERSION}"
+        raise PluginError([("plugin", f"{name!r} {wants}")])
+    usable: type[Source[Any] | Sink[Any]] = cls
+    return usable
+
+
+def create(group: Group, name: str, table: dict[str, Any], node: str) -> Source[Any] | Sink[Any]:
+    """Make the instance `name` of the plugin that `table["plugin"]` names, configured by the rest.
+
+    Raises `PluginError` with every fault of the table.
+    """
+    options = dict(table)
+    plugin = options.pop("plugin", None)
+    if not isinstance(plugin, str):
+        raise PluginError([("plugin", "missing: name the plugin")])
+    cls = load(group, plugin)
+    try:
+        config = cls.Config.model_validate(options)
+    except ValidationError as error:
+        known = list(cls.Config.model_fields)
+        raise PluginError([explain(fault, known) for fault in error.errors()]) from error
+    return cls(name, config, node)
+
+
+def explain(fault: Any, known: list[str]) -> tuple[str, str]:
+    """Return (key, sentence) of one of pydantic's errors."""
+    key = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return key, f"unknown key; known here: {', '.join(sorted(known))}"
+    if fault["type"] == "missing":
+        return key, "missing"
+    return key, f"{fault['msg'].removeprefix('Value error, ')} (it is {fault['input']!r})"
