@@ -12,13 +12,12 @@ Called by the command line only.
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import tomllib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - pydantic reads the annotation
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -28,6 +27,8 @@ from hard.decision import DecisionSettings
 from hard.plugins import PluginError, create, explain
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hard.api import Sink, Source
 
 __all__ = ["ConfigError", "Configuration", "Settings", "load"]
@@ -93,19 +94,6 @@ class Settings(_Table):
                 return rule.model
         return self.model.name
 
-    def masked(self) -> dict[str, Any]:
-        """Return the effective configuration with secrets masked."""
-        masked: dict[str, Any] = _mask(self.model_dump(mode="json"))
-        return masked
-
-
-def _mask(value: Any, key: str = "") -> Any:
-    if isinstance(value, dict):
-        return {k: _mask(v, k) for k, v in value.items()}
-    if _SECRET.search(key) and not key.endswith("_file") and value is not None:
-        return "********"
-    return value
-
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
@@ -114,6 +102,24 @@ class Configuration:
     settings: Settings
     sources: dict[str, Source[Any]]
     sinks: dict[str, Sink[Any]]
+
+    def effective(self) -> dict[str, Any]:
+        """Return every setting in force by its dotted key, defaults included, secrets masked."""
+        table = self.settings.model_dump(mode="json")
+        for group, instances in (("sources", self.sources), ("sinks", self.sinks)):
+            for name, instance in instances.items():
+                table[group][name] |= instance.config.model_dump(mode="json")
+        return dict(_flat(table, ""))
+
+
+def _flat(table: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        elif _SECRET.search(key) and not key.endswith("_file") and value is not None:
+            yield f"{prefix}{key}", "********"
+        else:
+            yield f"{prefix}{key}", value
 
 
 def load(path: Path | None) -> Configuration:
@@ -152,14 +158,6 @@ def load(path: Path | None) -> Configuration:
         lines = (f"{path}:{_line(text, key)}: {key}: {fault}" for key, fault in faults)
         raise ConfigError("\n".join(lines))
     return Configuration(settings, sources, sinks)
-
-
-def state_dir(settings: Settings) -> Path | None:
-    """Return where state is kept: as configured, else as systemd says, else nowhere."""
-    if settings.hard.state_dir is not None:
-        return settings.hard.state_dir
-    given = os.environ.get("STATE_DIRECTORY")
-    return Path(given.split(":")[0]) if given else None
 
 
 def _make(

@@ -72,10 +72,10 @@ def load(group: Group, name: str) -> type[Source[Any] | Sink[Any]]:
         raise PluginError([("plugin", f"{name!r} can't be imported: {error!r}")]) from error
     if not (isinstance(cls, type) and issubclass(cls, (_BASES[group],))):
         raise PluginError([("plugin", f"{name!r} is not a {_BASES[group].__name__}: {cls!r}")])
-    if cls.api_version != API_VERSION:
-        wants = f"is written for plugin API {cls.api_version}, this is {API_VERSION}"
-        raise PluginError([("plugin", f"{name!r} {wants}")])
     usable: type[Source[Any] | Sink[Any]] = cls
+    if usable.api_version != API_VERSION:
+        wants = f"is written for plugin API {usable.api_version}, this is {API_VERSION}"
+        raise PluginError([("plugin", f"{name!r} {wants}")])
     return usable
 
 

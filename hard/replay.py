@@ -1,0 +1,293 @@
+"""`hard replay`: recordings through the live pipeline, and what comes out told to a person.
+
+The same `hard.pipeline` that `hard run` uses is fed from a source plugin in this thread; nothing
+is lost and nothing depends on the wall clock (but `--speed`, which only waits).  Called by the
+command line, `hard bench` and the training package's evaluation.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hard.api import NS_PER_S, SampleBatch, UnusableInput, rfc3339
+from hard.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from hard.api import Event, Message, Source
+    from hard.classifier import TFLiteClassifier
+    from hard.decision import DecisionSettings, PredictionBatch
+
+__all__ = ["FAULTS", "Bout", "Outcome", "bouts", "replay", "summary", "timeline"]
+
+FAULTS = frozenset({"late", "outlier", "not_finite", "out_of_range", "flood"})
+"""What the pipeline leaves out because the input is bad, not because a rule says so."""
+
+
+@dataclass
+class Outcome:
+    """What a replay found: all events in the order of (t_decided, stream), and what it skipped."""
+
+    events: list[Event] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    samples: int = 0
+    windows: int = 0
+    relative: bool = False  # stamps count from the recording's start
+    first_ns: int | None = None
+    last_ns: int | None = None
+
+    @property
+    def faults(self) -> dict[str, int]:
+        """What was skipped because the input is bad, by reason."""
+        return {k: n for k, n in sorted(self.skipped.items()) if n}
+
+    @property
+    def seconds(self) -> float:
+        """The time from the first to the last sample."""
+        if self.first_ns is None or self.last_ns is None:
+            return 0.0
+        return (self.last_ns - self.first_ns) / NS_PER_S
+
+
+def replay(
+    sources: Sequence[Source[Any]],
+    choose: Callable[[str], tuple[TFLiteClassifier, DecisionSettings]],
+    *,
+    join_s: float | None = None,
+    speed: float | None = None,
+    watch: Callable[[PredictionBatch], None] | None = None,
+    publish: Callable[[Sequence[Event]], None] | None = None,
+    progress: Callable[[float], None] | None = None,
+    stop: threading.Event | None = None,
+) -> Outcome:
+    """Feed recordings to a pipeline and return what it decided.
+
+    With `join_s` the sources are one stream, each beginning `join_s` after the one before ended;
+    otherwise each is its own.  `speed` waits so that data time passes that much faster than
+    time.  `watch` sees every prediction, `publish` every event as it is decided, `progress` the
+    seconds of data done.  Raises `UnusableInput` for a recording that is refused: nothing of it
+    was published.
+    """
+    outcome = Outcome()
+    stop = threading.Event() if stop is None else stop
+
+    def count(batch: PredictionBatch) -> None:
+        outcome.windows += len(batch.windows)
+        if watch is not None:
+            watch(batch)
+
+    pipeline = Pipeline(choose, max_streams=10_000, watch=count)
+    feed = _Feed(pipeline, outcome, join_s, speed, publish, progress, stop)
+    for source in sources:
+        if not stop.is_set():
+            feed.run(source)
+    feed.take(pipeline.finish("end_of_data"))
+    outcome.skipped.update({k: n for k, n in pipeline.counts.items() if k in FAULTS})
+    outcome.events.sort(key=lambda event: (event.t_decided, event.stream))
+    return outcome
+
+
+class _Feed:
+    """Carries messages to the pipeline: joined, paced, counted."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        outcome: Outcome,
+        join_s: float | None,
+        speed: float | None,
+        publish: Callable[[Sequence[Event]], None] | None,
+        progress: Callable[[float], None] | None,
+        stop: threading.Event,
+    ) -> None:
+        self._pipeline, self._outcome = pipeline, outcome
+        self._join_s, self._speed = join_s, speed
+        self._publish, self._progress, self._stop = publish, progress, stop
+        self._began_s = time.monotonic()
+        self._shift: int | None = 0
+        self._joined_stream: str | None = None
+        self._source = ""
+        self._ends: dict[str, tuple[int, int]] = {}  # per sensor: last stamp, last spacing
+        self._ok: set[str] = set()  # streams found usable
+
+    def run(self, source: Source[Any]) -> None:
+        """Replay one source to its end."""
+        self._source = source.name
+        if self._join_s is not None and self._joined_stream is not None:
+            self.take(self._pipeline.cut(self._joined_stream))
+            self._shift = None  # known with the first message
+        try:
+            source.run(self._emit, self._stop)
+        finally:
+            self._outcome.skipped.update(source.counts)
+
+    def _emit(self, message: Message) -> None:
+        batches = [item for item in message if isinstance(item, SampleBatch) and len(item)]
+        if self._join_s is not None:
+            batches = [self._joined(batch, batches) for batch in batches]
+        for part in [batches] if self._speed is None else _seconds(batches):
+            self._note(part)
+            self.take(self._pipeline.feed(part))
+            if self._speed is not None:
+                due_s = self._outcome.seconds / self._speed - (time.monotonic() - self._began_s)
+                self._stop.wait(max(due_s, 0))
+        if self._progress is not None:
+            self._progress(self._outcome.seconds)
+
+    def _joined(self, batch: SampleBatch, message: Sequence[SampleBatch]) -> SampleBatch:
+        """Move a batch behind the recording before it, onto the same stream."""
+        if self._joined_stream is None:
+            self._joined_stream = batch.stream
+        if self._shift is None:
+            assert self._join_s is not None
+            end = max(last + spacing for last, spacing in self._ends.values())
+            first = min(int(item.t[0]) for item in message)
+            self._shift = end + round(self._join_s * NS_PER_S) - first
+            self._ends.clear()
+        return replace(batch, stream=self._joined_stream, t=batch.t + self._shift)
+
+    def _note(self, message: Sequence[SampleBatch]) -> None:
+        outcome = self._outcome
+        for batch in message:
+            outcome.samples += len(batch)
+            outcome.relative |= batch.declared.clock == "relative"
+            first, last = int(batch.t.min()), int(batch.t.max())
+            before, spacing = self._ends.get(batch.sensor, (last, 0))
+            if len(batch) > 1:
+                spacing = int(np.median(np.diff(batch.t)))
+            self._ends[batch.sensor] = (max(before, last), max(spacing, 0))
+            outcome.first_ns = first if outcome.first_ns is None else min(outcome.first_ns, first)
+            outcome.last_ns = last if outcome.last_ns is None else max(outcome.last_ns, last)
+
+    def take(self, events: Sequence[Event]) -> None:
+        """Keep and publish events; a stream whose first word is `rejected` is refused."""
+        for event in events:
+            if event.stream not in self._ok and event.status == "rejected":
+                raise UnusableInput(f"{self._source}: {event.reason}")
+            self._ok.add(event.stream)
+        if events:
+            self._outcome.events += events
+            if self._publish is not None:
+                self._publish(events)
+
+
+def _seconds(batches: Sequence[SampleBatch]) -> Iterator[list[SampleBatch]]:
+    """Cut a message into parts of a second, all sensors at the same times."""
+    if not batches:
+        return
+    edges = np.unique(np.concatenate([batch.t // NS_PER_S for batch in batches])) * NS_PER_S
+    cuts = [np.searchsorted(np.maximum.accumulate(b.t), edges).tolist() for b in batches]
+    for i in range(len(cuts[0])):
+        part = []
+        for batch, at in zip(batches, cuts, strict=True):
+            a, b = at[i], at[i + 1] if i + 1 < len(at) else len(batch)
+            if a < b:
+                part.append(replace(batch, t=batch.t[a:b], values=batch.values[a:b]))
+        if part:
+            yield part
+
+
+@dataclass(frozen=True, slots=True)
+class Bout:
+    """One stretch of one activity, or of silence, of one stream; times in ns."""
+
+    stream: str
+    t_start: int
+    t_end: int
+    activity: str
+    confidence: float | None
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasted."""
+        return (self.t_end - self.t_start) / NS_PER_S
+
+
+def bouts(events: Sequence[Event]) -> list[Bout]:
+    """Return what was going on when, in the order of (start, stream): bouts, and `no_data`."""
+    found = []
+    silent: dict[str, int] = {}
+    for event in events:
+        if event.kind == "exit" and event.activity is not None and event.t_end is not None:
+            found.append(
+                Bout(event.stream, event.t_start, event.t_end, event.activity, event.confidence)
+            )
+        elif event.status in {"no_data", "rejected"}:
+            silent[event.stream] = event.t_start
+        elif event.status == "ok" and event.stream in silent:
+            start = silent.pop(event.stream)
+            found.append(Bout(event.stream, start, event.t_start, event.previous or "", None))
+    return sorted(found, key=lambda bout: (bout.t_start, bout.stream))
+
+
+def timeline(outcome: Outcome) -> str:
+    """Return the bouts as a table for people: from, to, duration, activity, confidence."""
+    rows = bouts(outcome.events)
+    several = len({bout.stream for bout in rows}) > 1
+    head = ["from", "to", "duration", "activity", "confidence"]
+    table = [[*(["stream"] if several else []), *head]]
+    for bout in rows:
+        sure = "" if bout.confidence is None else f"{bout.confidence:.0%}"
+        table.append(
+            [
+                *([bout.stream] if several else []),
+                _moment(bout.t_start, relative=outcome.relative),
+                _moment(bout.t_end, relative=outcome.relative),
+                _duration(bout.seconds),
+                bout.activity,
+                sure,
+            ]
+        )
+    return _aligned(table, right={"duration", "confidence"})
+
+
+def summary(outcome: Outcome) -> str:
+    """Return the time per activity, the longest first, as a table for people."""
+    spent: Counter[str] = Counter()
+    times: Counter[str] = Counter()
+    for bout in bouts(outcome.events):
+        spent[bout.activity] += round(bout.seconds * 1000)
+        times[bout.activity] += 1
+    total = sum(spent.values()) or 1
+    table = [["activity", "time", "share", "bouts"]]
+    for activity, ms in spent.most_common():
+        table.append([activity, _duration(ms / 1000), f"{ms / total:.0%}", str(times[activity])])
+    return _aligned(table, right={"time", "share", "bouts"})
+
+
+def _moment(t_ns: int, *, relative: bool) -> str:
+    """Return a time of day in UTC, or for a recording without absolute time the time elapsed."""
+    if not relative or t_ns > 365 * 86400 * NS_PER_S:
+        return rfc3339(t_ns).replace("T", " ")
+    return _duration(t_ns / NS_PER_S)
+
+
+def _duration(seconds: float) -> str:
+    """Return seconds as h:mm:ss.s.
+
+    >>> _duration(3725.25)
+    '1:02:05.2'
+    """
+    tenths = round(seconds * 10)
+    minutes, tenths = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{tenths // 10:02d}.{tenths % 10}"
+
+
+def _aligned(table: list[list[str]], right: set[str]) -> str:
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    lines = []
+    for row in table:
+        cells = (
+            cell.rjust(width) if name in right else cell.ljust(width)
+            for cell, width, name in zip(row, widths, table[0], strict=True)
+        )
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
