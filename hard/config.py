@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 import socket
 import tomllib
+from collections import Counter
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotation
@@ -208,16 +209,21 @@ def _known(location: tuple[int | str, ...]) -> list[str]:
 
 def _line(text: str, key: str) -> int:
     """Return the line of a dotted key in a TOML text, the nearest table's where it has none."""
-    parts, best, table = key.split("."), 1, ""
+    *parents, last = key.split(".")
+    best, table = 1, ""
+    seen: Counter[str] = Counter()
     for number, line in enumerate(text.splitlines(), 1):
-        if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]", line):
-            table = header[1].replace('"', "")
-            if key == table or key.startswith(f"{table}."):
+        if header := re.match(r"\s*(\[{1,2})\s*([^\]]+?)\s*\]", line):
+            table = header[2].replace('"', "")
+            if header[1] == "[[":
+                seen[table] += 1
+                table = f"{table}.{seen[table] - 1}"
+            if f"{key}.".startswith(f"{table}."):
                 best = number
         elif (
             (entry := re.match(r'\s*"?([A-Za-z0-9_-]+)"?\s*=', line))
-            and entry[1] == parts[-1]
-            and set(table.split(".")) <= set(parts)
+            and entry[1] == last
+            and table == ".".join(parents)
         ):
             return number
     return best

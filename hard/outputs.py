@@ -88,6 +88,8 @@ class PlainCsv:
         """Append the rows of a message."""
         batches = {item.sensor: item for item in message if isinstance(item, SampleBatch)}
         notes = sorted((item.t, item.text) for item in message if isinstance(item, Annotation))
+        if not batches:
+            return
         accel, gyro = batches["accel"], batches["gyro"]
         values = np.concatenate([accel.values, gyro.values], axis=1).tolist()
         for t, row in zip(accel.t.tolist(), values, strict=True):

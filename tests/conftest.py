@@ -1,0 +1,15 @@
+"""What several parts of the suite share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+@pytest.fixture(scope="session")
+def recordings():
+    """Return the folder of the real recordings; skip, saying so, where there is none."""
+    default = Path(__file__).parents[1] / ".." / "shared" / "data"
+    folder = Path(os.environ.get("HARD_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(f"no real recordings at {folder}: set HARD_DATA")
+    return folder

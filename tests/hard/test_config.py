@@ -1,0 +1,141 @@
+"""`hard.config`: every error at once, with file, line and key."""
+
+import pytest
+
+from hard.config import ConfigError, load
+
+GOOD = """
+[hard]
+node = "pi"
+
+[sources.phone]
+plugin = "mqtt"
+host = "broker.local"
+password_file = "/run/secret"
+
+[sinks.log]
+plugin = "jsonl"
+path = "events.jsonl"
+"""
+
+
+def write(tmp_path, text):
+    path = tmp_path / "hard.toml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def errors_of(path):
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    return str(caught.value).splitlines()
+
+
+def test_no_file_gives_the_defaults():
+    configuration = load(None)
+    assert configuration.settings.model.name == "pocket"
+    assert configuration.sources == {}
+
+
+def test_a_good_file_makes_the_configured_instances(tmp_path):
+    configuration = load(write(tmp_path, GOOD))
+    assert configuration.settings.hard.node == "pi"
+    assert configuration.sources["phone"].config.host == "broker.local"
+    assert configuration.sinks["log"].node == "pi"
+
+
+def test_what_is_in_force_is_told_with_defaults_and_without_secrets(tmp_path):
+    effective = load(write(tmp_path, GOOD)).effective()
+    assert effective["sources.phone.port"] == 1883
+    assert effective["decision.no_data_after_s"] == 10.0
+    assert effective["sources.phone.password_file"] == "/run/secret"
+    assert not any(key.endswith(".password") for key in effective)
+
+
+def test_all_errors_are_told_at_once_with_file_line_and_key(tmp_path):
+    path = write(
+        tmp_path,
+        """[hard]
+nodes = "pi"
+
+[decision]
+enter = "much"
+
+[sources.phone]
+plugin = "mqtt"
+port = "1883"
+hots = "x"
+
+[sources.radio]
+plugin = "radio"
+
+[sinks.log]
+plugin = "jsonl"
+""",
+    )
+    lines = errors_of(path)
+    assert len(lines) == 6
+    assert lines[0].startswith(f"{path}:2: hard.nodes: unknown key; known here: ")
+    assert lines[1].startswith(f"{path}:5: decision.enter: ")
+    assert any(line.startswith(f"{path}:9: sources.phone.port: ") for line in lines)
+    assert any(line.startswith(f"{path}:10: sources.phone.hots: unknown key") for line in lines)
+    assert any(
+        line.startswith(f"{path}:13: sources.radio.plugin: no source plugin 'radio'")
+        for line in lines
+    )
+    assert any(line.startswith(f"{path}:15: sinks.log.path: missing") for line in lines)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    assert errors_of(tmp_path / "none.toml") == [
+        f"{tmp_path / 'none.toml'}: can't be read: No such file or directory"
+    ]
+
+
+@pytest.mark.parametrize("text", ["[hard", "= 1", "\x00", "a = 1\na = 2"])
+def test_what_is_no_toml_is_told_with_its_place(tmp_path, text):
+    (line,) = errors_of(write(tmp_path, text))
+    assert line.startswith(f"{tmp_path / 'hard.toml'}: not valid TOML: ")
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path):
+    path = tmp_path / "hard.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    (line,) = errors_of(path)
+    assert "not valid TOML" in line
+
+
+def test_a_model_that_is_not_there_is_told_with_what_is(tmp_path):
+    (line,) = errors_of(write(tmp_path, '[model]\nname = "ankle"\n'))
+    assert ":2: model.name: " in line
+    assert "pocket" in line
+
+
+def test_the_first_matching_rule_chooses_a_streams_model(tmp_path):
+    path = write(
+        tmp_path,
+        '[[streams]]\nmatch = "belt-*"\nmodel = "waist"\n'
+        '[[streams]]\nmatch = "*"\nmodel = "pocket"\n',
+    )
+    settings = load(path).settings
+    assert settings.model_for("belt-1") == "waist"
+    assert settings.model_for("phone") == "pocket"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sources = 1",
+        'sources = "x"',
+        "[sources]\nphone = 1",
+        "[[sources]]\nplugin = 1",
+        "hard = []",
+        "streams = 1",
+        "[[streams]]\n",
+        '[sources."bad name"]\nplugin = "mqtt"',
+        "[sources.phone]\nplugin = 7",
+        "[sources.phone]\n",
+    ],
+)
+def test_a_table_of_the_wrong_shape_is_an_error_and_no_crash(tmp_path, text):
+    assert errors_of(write(tmp_path, text))
