@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+
 @pytest.fixture(scope="session")
 def recordings():
     """Return the folder of the real recordings; skip, saying so, where there is none."""

@@ -1,0 +1,68 @@
+"""Topics and the ids of streams that stand in them: pure text, no connection.
+
+The source takes a stream's id out of a topic, the sink puts it back into one.
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import blake2b
+
+from paho.mqtt.client import topic_matches_sub
+
+STREAM_LEVEL = "{stream}"
+
+_SAFE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_UNSAFE_CHARACTER = re.compile(r"[^A-Za-z0-9_-]")
+_HASH_BYTES = 3
+_KEPT_CHARACTERS = 64 - 2 * _HASH_BYTES - 1
+
+
+def safe_id(name: str) -> str:
+    """Return `name` if it may stand in a topic, else an escaped form that stays distinct.
+
+    >>> safe_id("wrist-1")
+    'wrist-1'
+    >>> safe_id("phone of Zoë")
+    'phone_of_Zo__905640'
+    """
+    if _SAFE.fullmatch(name):
+        return name
+    digest = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=_HASH_BYTES).hexdigest()
+    return f"{_UNSAFE_CHARACTER.sub('_', name)[:_KEPT_CHARACTERS]}_{digest}"
+
+
+def subscription(pattern: str) -> str:
+    """Return the MQTT topic filter of a pattern.
+
+    >>> subscription("sensors/{stream}/imu")
+    'sensors/+/imu'
+    """
+    return pattern.replace(STREAM_LEVEL, "+")
+
+
+def stream_in_topic(patterns: tuple[str, ...], topic: str) -> str | None:
+    """Return the level of `topic` that the first matching pattern calls `{stream}`, if any.
+
+    >>> stream_in_topic(("sensors/{stream}/imu",), "sensors/wrist-1/imu")
+    'wrist-1'
+    """
+    for pattern in patterns:
+        if STREAM_LEVEL in pattern and topic_matches_sub(subscription(pattern), topic):
+            return topic.split("/")[pattern.split("/").index(STREAM_LEVEL)] or None
+    return None
+
+
+def checked_pattern(pattern: str) -> str:
+    """Return `pattern`, or raise ValueError that says what a broker would not take in it."""
+    levels = pattern.split("/")
+    if not pattern or any(ord(character) < 0x20 or character == "\x7f" for character in pattern):
+        raise ValueError(f"topic {pattern!r} is empty or holds a control character")
+    if "#" in pattern and (levels[-1] != "#" or pattern.count("#") > 1):
+        raise ValueError(f"topic {pattern!r}: # must be the whole last level")
+    if any("+" in level and level != "+" for level in levels):
+        raise ValueError(f"topic {pattern!r}: + must be a whole level")
+    named = levels.count(STREAM_LEVEL)
+    if named > 1 or pattern.count("{") != named:
+        raise ValueError(f"topic {pattern!r}: {STREAM_LEVEL} must be a whole level, and only once")
+    return pattern

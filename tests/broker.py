@@ -1,0 +1,132 @@
+"""A real mosquitto of one's own on a free port, and a client to look through: for tests only."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+MOSQUITTO = Path("/usr/sbin/mosquitto")
+_TIMEOUT_S = 10.0
+_LOG = "connection_messages false"  # nobody reads the log once it runs
+
+
+class Broker:
+    """`start` it, `kill` it, `freeze` it; `login` closes it to all but one user."""
+
+    def __init__(self, folder: Path) -> None:
+        assert MOSQUITTO.exists(), "these tests need a broker: apt-get install mosquitto"
+        self.port = _free_port()
+        self._folder = folder
+        self._lines = [f"listener {self.port} 127.0.0.1", "user root", _LOG]
+        self._access = ["allow_anonymous true"]
+        self._process: subprocess.Popen[str] | None = None
+        self._watchers: list[Watcher] = []
+
+    def login(self, user: str, password: str, acl: str = "topic readwrite #") -> None:
+        """From the next start, only `user` may log in, with the rights of these ACL lines."""
+        passwords, rights = self._folder / "passwords", self._folder / "acl"
+        passwords.touch(mode=0o600)
+        subprocess.run(["mosquitto_passwd", "-b", passwords, user, password], check=True)
+        rights.write_text(f"topic readwrite watch/#\n\nuser {user}\n{acl}\n")
+        rights.chmod(0o600)
+        self._access = [
+            "allow_anonymous false",
+            f"password_file {passwords}",
+            f"acl_file {rights}",
+        ]
+
+    def start(self) -> None:
+        config = self._folder / "mosquitto.conf"
+        config.write_text("\n".join((*self._lines, *self._access, "")))
+        self._process = subprocess.Popen(
+            [MOSQUITTO, "-c", config], stderr=subprocess.PIPE, text=True, bufsize=1
+        )
+        said = []
+        for line in self._process.stderr:
+            said.append(line)
+            if "running" in line:
+                return
+        raise AssertionError(f"mosquitto did not start: {said}")
+
+    def kill(self) -> None:
+        """As a crash or the OOM killer would."""
+        self._process.kill()
+        self._process.wait(_TIMEOUT_S)
+        self._process.stderr.close()
+
+    def freeze(self) -> None:
+        """Keep every connection open and answer nothing more."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    def watch(self, topics: str, **login: str) -> Watcher:
+        """Return a client that has subscribed to `topics`."""
+        watcher = Watcher(self.port, topics, **login)
+        self._watchers.append(watcher)
+        return watcher
+
+    def close(self) -> None:
+        for watcher in self._watchers:
+            watcher.close()
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+
+
+class Watcher:
+    """Sees what a subscriber sees, and publishes as another client would."""
+
+    def __init__(
+        self, port: int, topics: str, username: str | None = None, password: str | None = None
+    ) -> None:
+        self._seen: queue.SimpleQueue = queue.SimpleQueue()
+        subscribed: queue.SimpleQueue = queue.SimpleQueue()
+        self._client = client = Client(
+            CallbackAPIVersion.VERSION2,
+            f"watcher-{os.urandom(4).hex()}",
+            protocol=MQTTProtocolVersion.MQTTv5,
+            reconnect_on_failure=False,
+        )
+        if username:
+            client.username_pw_set(username, password)
+        client.on_connect = lambda c, *_: c.subscribe(topics, qos=1)
+        client.on_subscribe = lambda *_: subscribed.put(True)
+        client.on_message = lambda _c, _d, m: self._seen.put((m.topic, m.payload, m.retain))
+        client.connect("127.0.0.1", port)
+        client.loop_start()
+        subscribed.get(timeout=_TIMEOUT_S)
+
+    def next(self, timeout_s: float = _TIMEOUT_S) -> tuple[str, bytes, bool]:
+        """Return topic, payload and retain flag of the next message."""
+        return self._seen.get(timeout=timeout_s)
+
+    def all_seen(self) -> list[tuple[str, bytes, bool]]:
+        """Return what came up to now; a message to itself marks the end."""
+        mark = f"watch/{os.urandom(4).hex()}"
+        self._client.subscribe(mark, qos=1)
+        self.publish(mark, b"")
+        seen = []
+        while (message := self.next())[0] != mark:
+            seen.append(message)
+        return seen
+
+    def publish(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> None:
+        self._client.publish(topic, payload, qos=qos, retain=retain).wait_for_publish(_TIMEOUT_S)
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -1,0 +1,256 @@
+"""`MqttSource` against a real mosquitto."""
+
+import json
+import queue
+import threading
+from contextlib import contextmanager
+
+import pytest
+from pydantic import ValidationError
+
+from hard.api import SourceUnavailable
+from hard.testing import check_source
+from hard_mqtt import MqttSource
+
+T0 = 1_700_000_000_000_000_001
+
+
+def source_of(broker, **config):
+    return MqttSource("phone", MqttSource.Config(host="127.0.0.1", port=broker.port, **config))
+
+
+def gyro(stream="wrist-1", t=T0):
+    return json.dumps({"stream": stream, "samples": [{"t": t, "gyro": [1, 2, 3]}]}).encode()
+
+
+class Running:
+    """A source in a thread of its own; `next` is what it emitted."""
+
+    def __init__(self, source):
+        self.source, self.failure = source, None
+        self._emitted, self._stop = queue.SimpleQueue(), threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self):
+        try:
+            self.source.run(self._emitted.put, self._stop)
+        except SourceUnavailable as failure:
+            self.failure = failure
+
+    def next(self, timeout_s=10.0):
+        return self._emitted.get(timeout=timeout_s)
+
+    def nothing_more(self):
+        return self._emitted.empty()
+
+    def ended(self, timeout_s=10.0):
+        """Wait until `run` ends of itself; return why."""
+        self._thread.join(timeout_s)
+        assert not self._thread.is_alive()
+        return str(self.failure)
+
+    def stop(self):
+        self._stop.set()
+        self._thread.join()
+
+
+@contextmanager
+def running(source, watcher, topic="sensor-logger"):
+    """Run a source that has certainly subscribed: what it got shows it."""
+    run = Running(source)
+    try:
+        while True:
+            watcher.publish(topic, gyro("hello"))
+            try:
+                run.next(0.05)
+            except queue.Empty:
+                continue
+            break
+        watcher.publish(topic, gyro("hello", T0 + 1))
+        while run.next()[0].t[0] != T0 + 1:
+            pass
+        yield run
+    finally:
+        run.stop()
+
+
+@pytest.fixture
+def watcher(broker):
+    return broker.watch("hard/#")
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_it_keeps_the_contract(broker, watcher, protocol):
+    check_source(
+        lambda: source_of(broker, protocol=protocol),
+        provoke=lambda: watcher.publish("sensor-logger", gyro()),
+    )
+
+
+def test_each_message_is_emitted_as_one(broker, watcher):
+    payload = [
+        {"name": name, "time": T0 + i, "values": {"x": 0, "y": 1, "z": 2}}
+        for i in range(100)
+        for name in ("accelerometer", "gravity", "gyroscope")
+    ]
+    body = {"messageId": 1, "sessionId": "s", "deviceId": "phone-1", "payload": payload}
+    with running(source_of(broker, platform="ios"), watcher) as run:
+        watcher.publish("sensor-logger", json.dumps(body).encode())
+        message = run.next()
+    assert [batch.sensor for batch in message] == ["linear_accel", "gravity", "gyro"]
+    assert [len(batch) for batch in message] == [100, 100, 100]
+    assert message[0].t_received_ns > T0
+
+
+def test_the_stream_in_the_topic_binds_the_payload(broker, watcher):
+    source = source_of(broker, topics=["sensors/{stream}/imu"])
+    with running(source, watcher, "sensors/hello/imu") as run:
+        watcher.publish("sensors/wrist-1/imu", gyro("wrist-2"))
+        watcher.publish("sensors/wrist-1/imu", gyro("wrist-1"))
+        (batch,) = run.next()
+    assert batch.stream == "wrist-1"
+    assert source.counts == {"other_stream": 1}
+
+
+def test_a_flood_of_malformed_messages_does_not_disturb_a_valid_stream(broker, watcher):
+    source = source_of(broker, max_payload_bytes=1024)
+    flood = [b"", b"{", b"[" * 900, b"\xff", b"[]", b'{"test": 1}', b'{"payload": [{}]}'] * 100
+    with running(source, watcher) as run:
+        for i, body in enumerate(flood):
+            watcher.publish("sensor-logger", body, qos=0)
+            if i % 70 == 69:
+                watcher.publish("sensor-logger", gyro(t=T0 + i), qos=0)
+        assert [run.next()[0].t[0] - T0 for _ in range(10)] == list(range(69, 700, 70))
+    assert source.counts == {"not_json": 400, "unknown_shape": 300}
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_a_message_over_the_limit_is_left_out(broker, watcher, protocol):
+    source = source_of(broker, max_payload_bytes=1024, protocol=protocol)
+    with running(source, watcher) as run:
+        watcher.publish("sensor-logger", gyro() + b" " * 1_000_000)
+        watcher.publish("sensor-logger", gyro() + b" " * 1024)
+        watcher.publish("sensor-logger", gyro(t=T0 + 2))
+        assert run.next()[0].t[0] == T0 + 2
+    # Under MQTT 5 the broker keeps the larger one away.
+    assert source.counts["too_large"] == (1 if protocol == "5" else 2)
+
+
+def test_a_retained_message_is_old_and_left_out(broker, watcher):
+    watcher.publish("sensor-logger", gyro("old"), retain=True)
+    source = source_of(broker)
+    with running(source, watcher) as run:
+        assert run.nothing_more()
+    assert source.counts == {"retained": 1}
+
+
+def test_streams_are_limited_to_those_allowed_and_in_number(broker, watcher):
+    source = source_of(broker, allow=["hello", "wrist-*"], max_streams=2)
+    with running(source, watcher) as run:
+        for stream in ("phone-1", "wrist-1", "wrist-2", "wrist-1"):
+            watcher.publish("sensor-logger", gyro(stream))
+        assert [run.next()[0].stream for _ in range(2)] == ["wrist-1", "wrist-1"]
+    assert source.counts == {"not_allowed": 1, "too_many_streams": 1}
+
+
+def test_no_broker_is_named_with_its_address(stopped_broker):
+    with pytest.raises(SourceUnavailable, match=f"127.0.0.1:{stopped_broker.port}.*running"):
+        source_of(stopped_broker).run(print, threading.Event())
+
+
+def test_a_host_that_does_not_exist_is_unavailable():
+    source = MqttSource("phone", MqttSource.Config(host="no such host"))
+    with pytest.raises(SourceUnavailable, match="no such host"):
+        source.run(print, threading.Event())
+
+
+def test_the_loss_of_the_broker_ends_the_run(broker, watcher):
+    with running(source_of(broker), watcher) as run:
+        broker.kill()
+        assert f"127.0.0.1:{broker.port}" in run.ended()
+
+
+def test_a_frozen_broker_is_noticed_within_two_keepalives(broker, watcher):
+    with running(source_of(broker, keepalive_s=2), watcher) as run:
+        broker.freeze()
+        assert "Keep alive timeout" in run.ended(timeout_s=4.0)
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_a_refused_login_names_user_and_remedy(stopped_broker, tmp_path, protocol):
+    secret = tmp_path / "secret"
+    secret.write_text("wrong\n")
+    secret.chmod(0o600)
+    stopped_broker.login("hard", "right")
+    stopped_broker.start()
+    source = source_of(
+        stopped_broker, username="hard", password_file=str(secret), protocol=protocol
+    )
+    with pytest.raises(SourceUnavailable, match=r"refused user 'hard'.*password_file"):
+        source.run(print, threading.Event())
+    anonymous = source_of(stopped_broker, protocol=protocol)
+    with pytest.raises(SourceUnavailable, match=r"refused an anonymous client.*username"):
+        anonymous.run(print, threading.Event())
+
+
+def test_the_password_may_be_a_systemd_credential(stopped_broker, tmp_path, monkeypatch):
+    (tmp_path / "mqtt").write_text("right\n")
+    stopped_broker.login("hard", "right")
+    stopped_broker.start()
+    login = {"username": "hard", "password_file": "credential:mqtt"}
+    source = source_of(stopped_broker, **login)
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    with pytest.raises(SourceUnavailable, match="LoadCredential"):
+        source.run(print, threading.Event())
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    with running(source, stopped_broker.watch("hard/#", username="hard", password="right")):
+        pass
+
+
+def test_a_missing_password_file_is_named(broker):
+    source = source_of(broker, username="hard", password_file="/no/such/file")
+    with pytest.raises(SourceUnavailable, match="'/no/such/file'"):
+        source.run(print, threading.Event())
+
+
+def test_a_second_client_with_our_id_is_named_as_the_cause(broker, watcher):
+    first = source_of(broker, client_id="same")
+    with (
+        running(first, watcher) as run,
+        running(source_of(broker, client_id="same"), watcher),
+    ):
+        assert "client_id" in run.ended()
+
+
+def test_what_others_can_read_is_said_once(broker, tmp_path, caplog):
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    secret.chmod(0o644)
+    config = MqttSource.Config(
+        host="127.0.0.2", port=broker.port, username="u", password_file=str(secret)
+    )
+    source = MqttSource("phone", config)
+    for _ in range(2):
+        with pytest.raises(SourceUnavailable):
+            source.run(print, threading.Event())
+    assert len(caplog.messages) == 2
+    assert "not encrypted" in caplog.text
+    assert "chmod 600" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"topics": []},
+        {"topics": ["a/#/b"]},
+        {"port": 0},
+        {"protocol": "4"},
+        {"accel_unit": "mg"},
+        {"prot": 1883},
+        {"max_delay_s": float("nan")},
+    ],
+)
+def test_a_wrong_setting_is_refused(wrong):
+    with pytest.raises(ValidationError):
+        MqttSource.Config(**wrong)
