@@ -104,8 +104,9 @@ def _figures(outcome: Outcome, windows: int, bare_s: float, pipe_s: float) -> di
     }
 
 
+# The peak of /proc/self/status is this program's own; getrusage would begin with its parent's.
 _BASE = """
-import resource, sys
+import sys
 import numpy
 try:
     from ai_edge_litert.interpreter import Interpreter
@@ -114,14 +115,14 @@ except ImportError:
 model = Interpreter(model_path=sys.argv[1], num_threads=1)
 model.allocate_tensors()
 model.invoke()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
 """
 _PIPE = """
-import resource, sys
+import sys
 from pathlib import Path
 from hard.bench import replay_once
 replay_once(Path(sys.argv[1]), sys.argv[2])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
 """
 
 

@@ -6,8 +6,11 @@ operators and its golden window were found right: `TFLiteClassifier.load` does a
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import struct
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +18,7 @@ import numpy as np
 from hard.card import ModelCard, ModelRefused
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -42,6 +46,21 @@ def _runtime() -> Any:
     except ImportError:
         from tflite_runtime.interpreter import Interpreter  # noqa: PLC0415
     return Interpreter
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Keep the runtime's C++ code from telling every user which delegate it made."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def runtime_name() -> str:
@@ -106,8 +125,9 @@ class TFLiteClassifier:
         """Build the interpreter of `model`; raise `ModelRefused` where the runtime can't."""
         self.card = card
         try:
-            self._interpreter = _runtime()(model_content=model, num_threads=1)
-            self._interpreter.allocate_tensors()
+            with _quiet_stderr():
+                self._interpreter = _runtime()(model_content=model, num_threads=1)
+                self._interpreter.allocate_tensors()
             (source,) = self._interpreter.get_input_details()
             (target,) = self._interpreter.get_output_details()
         except (ValueError, RuntimeError, ImportError, AttributeError) as error:

@@ -83,10 +83,9 @@ def options(
     """Take the options that stand before the command."""
     # The journal keeps time and unit itself; it wants the level in front (sd-daemon(3)).
     journal = "JOURNAL_STREAM" in os.environ
-    logging.addLevelName(logging.WARNING, "WARNING")
     logging.basicConfig(
         stream=sys.stderr,
-        level=logging.DEBUG if verbose else logging.INFO,
+        level=logging.DEBUG if verbose else logging.WARNING,
         format="%(message)s" if journal else "%(asctime)s %(levelname)-7s %(message)s",
         datefmt="%H:%M:%S",
     )
@@ -202,6 +201,11 @@ def replay(
         )
         if plot is not None:
             drawn.draw(plot, outcome)
+    if not outcome.windows:
+        _fail(
+            f"{files[0]}: no window: {outcome.seconds:.2f} s of data are less than the model "
+            "needs without a gap"
+        )
     if not (pace and show is live):
         _print_outcome(outcome, as_json=as_json)
     elif not as_json:
@@ -210,11 +214,6 @@ def replay(
     if outcome.faults:
         told = ", ".join(f"{n} {reason}" for reason, n in outcome.faults.items())
         typer.echo(f"skipped: {told}", err=True)
-    if not outcome.windows and not outcome.events:
-        _fail(
-            f"no window: {outcome.seconds:.2f} s of data are less than the model needs "
-            "without a gap"
-        )
     if strict and outcome.faults:
         raise typer.Exit(1)
 
@@ -421,6 +420,8 @@ def run(
     from hard.plugins import create  # noqa: PLC0415
     from hard.runtime import Runtime, RuntimeOptions  # noqa: PLC0415
 
+    if logging.getLogger().level == logging.WARNING:
+        logging.getLogger().setLevel(logging.INFO)  # a service tells what it does
     configuration = _configuration(config)
     settings = configuration.settings
     sinks: dict[str, Any] = dict(configuration.sinks)

@@ -195,7 +195,7 @@ def listening(folder, phone):
 
     def heard():
         phone.say("Tap to test")
-        return said(folder, "unknown_shape")
+        return said(folder, "not_json")
 
     until(heard)
 
