@@ -1,0 +1,165 @@
+"""The plain CSV: columns found by name, in any order, with stamps or at a fixed rate.
+
+See the README for the columns.  This is also the form in which other tools should hand data over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import compress
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from hard.api import NS_PER_S, Annotation, Declared, SampleBatch, UnusableInput
+from hard_file.recording import Recording, RecordingInfo
+from hard_file.table import Columns, CsvFile, opened, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from hard.api import Message, Sensor
+    from hard_file.recording import Options
+    from hard_file.table import Rows, Skip
+
+__all__ = ["ACCEL_COLUMNS", "GYRO_COLUMNS", "open_plain"]
+
+ACCEL_COLUMNS = ("accel_x", "accel_y", "accel_z")
+GYRO_COLUMNS = ("gyro_x", "gyro_y", "gyro_z")
+RELATIVE_BELOW_S = 1e8
+"""A first `t_s` below this (March 1973) counts from the recording's start."""
+LAST_S = 9.2e9
+"""Stamps in 64-bit ns end in the year 2262."""
+
+
+def open_plain(path: Path, header: tuple[str, ...], options: Options) -> Recording:
+    """Return the recording in a plain CSV; raise `UnusableInput` naming the columns it lacks."""
+    _check_header(path, header, options)
+    time = next((name for name in ("t_ns", "t_s") if name in header), None)
+    columns = Columns(
+        values=(
+            *ACCEL_COLUMNS,
+            *(GYRO_COLUMNS if GYRO_COLUMNS[0] in header else ()),
+            *(("t_s",) if time == "t_s" else ()),
+        ),
+        time="t_ns" if time == "t_ns" else None,
+        label="label" if "label" in header else None,
+    )
+    absolute = time == "t_ns" or (
+        time == "t_s" and abs(_first_second(path, columns)) >= RELATIVE_BELOW_S
+    )
+    declared = _declared(columns, options, "epoch" if absolute or options.start else "relative")
+    plain = _PlainCsv(
+        path=path,
+        stream=options.stream_for(path),
+        columns=columns,
+        declared=declared,
+        start_ns=0 if absolute else options.start_ns,
+        rate_hz=options.rate_hz if time is None else None,
+    )
+    known = {*columns.values, "t_ns", "t_s", "label"}
+    info = RecordingInfo(
+        format="plain",
+        reason=f"the header names {', '.join(ACCEL_COLUMNS)}",
+        declared=declared,
+        ignored=tuple(name for name in header if name not in known),
+    )
+    return Recording(path, plain.stream, info, plain.messages)
+
+
+def _check_header(path: Path, header: tuple[str, ...], options: Options) -> None:
+    lacking = [name for name in ACCEL_COLUMNS if name not in header]
+    gyro = [name for name in GYRO_COLUMNS if name in header]
+    if gyro and len(gyro) < 3:
+        lacking += [name for name in GYRO_COLUMNS if name not in header]
+    if lacking:
+        raise UnusableInput(
+            f"{path}: lacks the columns {quoted(lacking)}; found {quoted(header)}. A plain CSV "
+            "needs a header with accel_x,accel_y,accel_z, and all three of gyro_x,gyro_y,gyro_z "
+            "or none"
+        )
+    if "t_ns" not in header and "t_s" not in header and options.rate_hz is None:
+        raise UnusableInput(
+            f"{path}: has no time column t_ns or t_s (found {quoted(header)}); add one, or give "
+            "the sampling rate as rate_hz"
+        )
+
+
+def _declared(
+    columns: Columns, options: Options, clock: Literal["epoch", "relative"]
+) -> Mapping[Sensor, Declared]:
+    sign: Literal[1, -1] = -1 if options.platform == "ios" else 1
+    declared: dict[Sensor, Declared] = {"accel": Declared(options.accel_unit, sign, clock=clock)}
+    if GYRO_COLUMNS[0] in columns.values:
+        declared["gyro"] = Declared(options.gyro_unit, clock=clock)
+    return declared
+
+
+def _first_second(path: Path, columns: Columns) -> float:
+    """Return `t_s` of the first good row, 0 when there is none."""
+    with opened(path) as stream:
+        for rows in CsvFile(stream, str(path)).rows(columns, lambda _reason, _detail: None):
+            if len(rows):
+                return float(rows.values[0, -1])
+    return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _PlainCsv:
+    """Reads one plain CSV; `rate_hz` is set when it has no time column."""
+
+    path: Path
+    stream: str
+    columns: Columns
+    declared: Mapping[Sensor, Declared]
+    start_ns: int
+    rate_hz: float | None
+
+    def messages(self, skip: Skip) -> Iterator[Message]:
+        """Yield one message per block of rows."""
+        label = ""
+        with opened(self.path) as file:
+            for rows in CsvFile(file, str(self.path)).rows(self.columns, skip):
+                in_range = self._in_range(rows, skip)
+                t = self._stamps(rows, in_range)
+                values = rows.values[in_range].astype(np.float32)
+                message: list[SampleBatch | Annotation] = []
+                if len(t):
+                    for at, (sensor, declared) in enumerate(self.declared.items()):
+                        xyz = values[:, 3 * at : 3 * at + 3]
+                        message.append(SampleBatch(self.stream, sensor, t, xyz, declared))
+                if rows.labels is not None:
+                    labels = compress(rows.labels, in_range.tolist())
+                    for moment, text in zip(t.tolist(), labels, strict=True):
+                        if text != label:
+                            message.append(Annotation(self.stream, moment, text))
+                            label = text
+                yield message
+
+    def _in_range(self, rows: Rows, skip: Skip) -> NDArray[np.bool_]:
+        """Mark the rows whose `t_s` fits 64-bit ns; skip the others."""
+        if "t_s" not in self.columns.values:
+            return np.ones(len(rows), np.bool_)
+        in_range: NDArray[np.bool_] = (
+            np.abs(rows.values[:, -1]) <= LAST_S - self.start_ns / NS_PER_S
+        )
+        for row in rows.row[~in_range].tolist():
+            skip("time_out_of_range", f"{self.path}: row {row + 1} has a t_s beyond 64-bit ns")
+        return in_range
+
+    def _stamps(self, rows: Rows, kept: NDArray[np.bool_]) -> NDArray[np.int64]:
+        if self.columns.time is not None:
+            return rows.t[kept]
+        if self.rate_hz is not None:
+            ns = rows.row[kept] * NS_PER_S / self.rate_hz
+            return self.start_ns + _rounded(ns)
+        seconds = rows.values[kept, -1]
+        whole = np.floor(seconds)  # apart from the rest, or the product would lose digits
+        return self.start_ns + _rounded(whole) * NS_PER_S + _rounded((seconds - whole) * NS_PER_S)
+
+
+def _rounded(ns: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.rint(ns).astype(np.int64)

@@ -1,0 +1,329 @@
+"""Sensor Logger exports, zipped or unpacked: one CSV per sensor, merged by time.
+
+Which files together hold the total acceleration, in which unit and with which sign, differs
+between iOS and Android and with the app's setting "Standardise Units & Frames"; `_choose` is the
+place where that is decided.  Units and signs: UNITS.md and CROSSPLATFORM.md of
+github.com/tszheichoi/awesome-sensor-logger.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+
+from hard.api import Annotation, Declared, SampleBatch, UnusableInput
+from hard_file.recording import Recording, RecordingInfo
+from hard_file.table import Columns, CsvFile, Rows, guarded, opened, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from hard.api import Message, Sensor, Unit
+    from hard_file.recording import Options, Platform
+    from hard_file.table import Skip
+
+__all__ = ["TIME_AND_AXES", "open_sensor_logger"]
+
+TIME_AND_AXES = Columns(values=("x", "y", "z"), time="time")
+TIME_AND_TEXT = Columns(values=(), time="time", label="text")
+METADATA_BYTES = 64 * 1024
+
+_Folder: TypeAlias = Path | zipfile.Path
+_Chosen: TypeAlias = "dict[str, tuple[Sensor, Declared]]"
+"""Member name -> what its x, y and z are."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Metadata:
+    """What `Metadata.csv` and the options say of the phone."""
+
+    platform: Platform | None
+    source: str
+    standardised: bool
+
+    @property
+    def sign(self) -> Literal[1, -1] | None:
+        if self.platform is None:
+            return 1 if self.standardised else None
+        return 1 if self.platform == "android" or self.standardised else -1
+
+    def __str__(self) -> str:
+        standardised = ", standardised" if self.standardised else ""
+        return f"platform {self.platform or 'unknown'} ({self.source}{standardised})"
+
+
+_MEMBERS = (
+    "TotalAcceleration.csv",
+    "Accelerometer.csv",
+    "Gravity.csv",
+    "AccelerometerUncalibrated.csv",
+    "Gyroscope.csv",
+    "GyroscopeUncalibrated.csv",
+)
+
+
+def open_sensor_logger(path: Path, options: Options) -> Recording:
+    """Return the recording in a Sensor Logger export.
+
+    Raises `UnusableInput` for a damaged zip, for a zip or folder that is no such export, and for
+    one without any file from which acceleration including gravity follows.
+    """
+    with _folder(path) as folder:
+        metadata = _metadata(folder, options)
+        unusable: list[str] = []
+        found = {name for name in _MEMBERS if _usable(folder / name, TIME_AND_AXES, unusable)}
+        if not found:
+            raise UnusableInput(_not_an_export(path, folder, unusable))
+        annotated = _usable(folder / "Annotation.csv", TIME_AND_TEXT, unusable)
+    chosen = _accelerometer(path, found, metadata) | _gyroscope(found)
+    info = RecordingInfo(
+        format="sensor_logger",
+        reason=f"an export of Sensor Logger, {metadata}: reads {', '.join(chosen)}",
+        declared=dict(chosen.values()),
+        ignored=tuple(unusable),
+    )
+    export = _Export(path, options.stream_for(path), chosen, annotated)
+    return Recording(path, export.stream, info, export.messages)
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[_Folder]:
+    """Open the folder that holds the CSVs, in the file system or in a zip."""
+    with ExitStack() as stack:
+        with guarded(str(path)):
+            folder: _Folder = path
+            if not path.is_dir():
+                folder = zipfile.Path(stack.enter_context(zipfile.ZipFile(path)))
+            inside = [entry for entry in folder.iterdir() if not entry.name.startswith("_")]
+        wrapped = len(inside) == 1 and inside[0].is_dir()
+        yield inside[0] if wrapped else folder
+
+
+def _metadata(folder: _Folder, options: Options) -> _Metadata:
+    """Read the phone's system from `Metadata.csv`, as far as it is there; options win."""
+    row: dict[str, str] = {}
+    file = folder / "Metadata.csv"
+    if file.is_file():
+        with opened(file) as stream, guarded(str(file)):
+            text = stream.read(METADATA_BYTES).decode("utf-8-sig", errors="replace")
+        with suppress(csv.Error):
+            row = next(csv.DictReader(io.StringIO(text, newline="")), {})
+    standardised = str(row.get("standardisation")).strip().lower() == "true"
+    if options.platform is not None:
+        return _Metadata(options.platform, "configured", standardised)
+    named = str(row.get("platform")).strip().lower()
+    platform: Platform | None = named if named in ("ios", "android") else None  # type: ignore[assignment]
+    return _Metadata(platform, "Metadata.csv", standardised)
+
+
+def _usable(member: _Folder, columns: Columns, unusable: list[str]) -> bool:
+    """Tell whether a member is there with its columns and a row; note why it is no use."""
+    if not member.is_file():
+        return False
+    try:
+        with opened(member) as stream:
+            file = CsvFile(stream, member.name)
+    except UnusableInput as error:
+        unusable.append(str(error))
+        return False
+    lacking = {columns.time, columns.label, *columns.values} - {None, *file.header}
+    if lacking or not file.has_rows:
+        why = f"lacks the columns {quoted(sorted(map(str, lacking)))}" if lacking else "has no rows"
+        unusable.append(f"{member.name}: {why}")
+        return False
+    return True
+
+
+def _accelerometer(path: Path, found: set[str], metadata: _Metadata) -> _Chosen:
+    """Choose the files that together give acceleration including gravity, with unit and sign."""
+    sign = metadata.sign
+    if "TotalAcceleration.csv" in found:  # streamed by Android alone, so far
+        return {"TotalAcceleration.csv": ("accel", Declared("m/s2", sign or 1))}
+    if {"Accelerometer.csv", "Gravity.csv"} <= found:
+        return {
+            "Accelerometer.csv": ("linear_accel", Declared("m/s2", sign)),
+            "Gravity.csv": ("gravity", Declared("m/s2", sign)),
+        }
+    if "AccelerometerUncalibrated.csv" in found:
+        if sign is None:
+            raise UnusableInput(
+                f"{path}: AccelerometerUncalibrated.csv is in g on iOS and in m/s2 on Android, and "
+                'no Metadata.csv says which this is; set platform = "ios" or "android"'
+            )
+        unit: Unit = "g" if sign == -1 else "m/s2"
+        return {"AccelerometerUncalibrated.csv": ("accel", Declared(unit, sign))}
+    raise UnusableInput(
+        f"{path}: holds no acceleration that includes gravity (found {quoted(sorted(found))}); "
+        "without gravity no model can tell sitting from standing from lying: switch on Gravity, "
+        "Total Acceleration or the uncalibrated accelerometer in the app and record again"
+    )
+
+
+def _gyroscope(found: set[str]) -> _Chosen:
+    for name in ("Gyroscope.csv", "GyroscopeUncalibrated.csv"):
+        if name in found:
+            return {name: ("gyro", Declared("rad/s"))}
+    return {}
+
+
+def _not_an_export(path: Path, folder: _Folder, unusable: list[str]) -> str:
+    """Say what was found instead of an export of Sensor Logger."""
+    names = sorted(entry.name for entry in folder.iterdir())
+    seen = f"it holds {quoted(names)}" if names else "it is empty"
+    csv_name = next((name for name in names if name.endswith(".csv")), None)
+    if unusable:
+        seen = "; ".join(unusable)
+    elif csv_name is not None:
+        try:
+            with opened(folder / csv_name) as stream:
+                seen += f", and {csv_name!r} has the columns "
+                seen += quoted(CsvFile(stream, csv_name).header)
+        except UnusableInput as error:
+            seen += f" ({error})"
+    return (
+        f"{path}: an unknown format: {seen}. A zip or folder must be an export of Sensor Logger "
+        "with Accelerometer.csv and Gravity.csv, TotalAcceleration.csv or "
+        "AccelerometerUncalibrated.csv"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Export:
+    """Reads the chosen members side by side."""
+
+    path: Path
+    stream: str
+    chosen: _Chosen
+    annotated: bool
+
+    def messages(self, skip: Skip) -> Iterator[Message]:
+        """Yield messages that each carry all members' rows up to one common time.
+
+        So no sensor's samples come behind another's, and of each member no more than about a
+        block waits in memory.
+        """
+        with _folder(self.path) as folder, ExitStack() as files:
+            lanes = []
+            for name in (*self.chosen, *(["Annotation.csv"] if self.annotated else [])):
+                file = CsvFile(files.enter_context(opened(folder / name)), f"{self.path}/{name}")
+                columns = TIME_AND_AXES if name in self.chosen else TIME_AND_TEXT
+                lanes.append(_Lane(name, file.rows(columns, skip)))
+            for parts in _merged(lanes, needed=self._needed()):
+                message: list[SampleBatch | Annotation] = []
+                for name, rows in parts:
+                    message += self._converted(name, rows)
+                yield message
+
+    def _needed(self) -> list[str]:
+        return [name for name, (sensor, _) in self.chosen.items() if sensor != "gyro"]
+
+    def _converted(self, name: str, rows: Rows) -> list[SampleBatch | Annotation]:
+        if rows.labels is not None:
+            labelled = zip(rows.t.tolist(), rows.labels, strict=True)
+            return [Annotation(self.stream, t, text) for t, text in labelled]
+        sensor, declared = self.chosen[name]
+        values = rows.values.astype(np.float32)
+        return [SampleBatch(self.stream, sensor, rows.t, values, declared)]
+
+
+class _Lane:
+    """One member's rows, read ahead so far that it is known which come next in time.
+
+    Rows stay in file order.  They are ranked by the running maximum of their stamps without those
+    that stand out above the next two, so that a lone wild stamp does not hold up the merge.
+    """
+
+    def __init__(self, name: str, blocks: Iterator[Rows]) -> None:
+        self.name = name
+        self.ended = False
+        self._blocks = blocks
+        self._rows: Rows | None = None
+        self._rank: NDArray[np.int64] = np.zeros(0, np.int64)
+
+    def __len__(self) -> int:
+        return len(self._rank)
+
+    @property
+    def hungry(self) -> bool:
+        """Whether another block must be read before the rank of any row is settled."""
+        return not self.ended and len(self) <= _UNSETTLED_ROWS
+
+    @property
+    def frontier(self) -> int:
+        """The rank of the last row whose rank is settled."""
+        return int(self._rank[-1 - _UNSETTLED_ROWS])
+
+    def read_block(self) -> None:
+        """Read one more block behind what waits."""
+        block = next(self._blocks, None)
+        if block is None:
+            self.ended = True
+        elif len(block):
+            self._rows = block if self._rows is None else _joined(self._rows, block)
+            self._rank = _rank(self._rows.t)
+
+    def take(self, limit: int) -> Rows | None:
+        """Remove and return the rows up to rank `limit`; None when there are none."""
+        settled = len(self) if self.ended else len(self) - _UNSETTLED_ROWS
+        n = int(np.searchsorted(self._rank[:settled], limit, side="right"))
+        if self._rows is None or n == 0:
+            return None
+        taken, self._rows = _part(self._rows, slice(n)), _part(self._rows, slice(n, None))
+        self._rank = self._rank[n:]
+        return taken
+
+
+_UNSETTLED_ROWS = 2
+
+
+def _merged(lanes: list[_Lane], needed: list[str]) -> Iterator[list[tuple[str, Rows]]]:
+    """Yield what the lanes hold up to one common time after another; empty lists on the way."""
+    first = True
+    while any(len(lane) or not lane.ended for lane in lanes):
+        for lane in lanes:
+            if lane.hungry:
+                lane.read_block()
+        if any(lane.hungry for lane in lanes):
+            yield []
+            continue
+        if first and any(not len(lane) for lane in lanes if lane.name in needed):
+            return
+        first = False
+        limit = min((lane.frontier for lane in lanes if not lane.ended), default=_LAST_NS)
+        taken = [(lane.name, lane.take(limit)) for lane in lanes]
+        yield [(name, rows) for name, rows in taken if rows is not None]
+
+
+_LAST_NS = 2**63 - 1
+
+
+def _rank(t: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rank rows by time; one that both following rows belie takes its place before them."""
+    smooth = t.copy()
+    next_low, next_high = np.minimum(t[1:-1], t[2:]), np.maximum(t[1:-1], t[2:])
+    smooth[:-2] = np.where(t[:-2] > next_high, next_low, t[:-2])
+    ranked: NDArray[np.int64] = np.maximum.accumulate(smooth)
+    return ranked
+
+
+def _part(rows: Rows, part: slice) -> Rows:
+    labels = None if rows.labels is None else rows.labels[part]
+    return Rows(rows.row[part], rows.t[part], rows.values[part], labels)
+
+
+def _joined(first: Rows, then: Rows) -> Rows:
+    return Rows(
+        np.concatenate((first.row, then.row)),
+        np.concatenate((first.t, then.t)),
+        np.concatenate((first.values, then.values)),
+        None if first.labels is None or then.labels is None else first.labels + then.labels,
+    )

@@ -1,0 +1,362 @@
+"""Rows of numbers out of a CSV file of any size, in blocks, at constant memory.
+
+Not a general CSV library: one header line, numeric columns found by name, at most one text column.
+Every format of this plugin reads through it.  A block that is regular throughout is parsed in one
+go (as a JSON array, which is the fastest exact parser among the daemon's dependencies); any
+irregularity sends that block, and that block only, down the careful path, which looks at each row,
+keeps the good ones and names what is wrong with the others.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import lzma
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import IO, TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from pydantic_core import from_json
+
+from hard.api import UnusableInput
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+__all__ = [
+    "LARGEST",
+    "MAX_LINE_BYTES",
+    "Columns",
+    "CsvFile",
+    "Rows",
+    "Skip",
+    "guarded",
+    "opened",
+    "quoted",
+]
+
+MAX_LINE_BYTES = 64 * 1024
+BLOCK_BYTES = 128 * 1024
+LARGEST = 1e30
+"""Beyond this a number is no reading; float32 holds 3.4e38, which leaves room for sums."""
+
+Skip: TypeAlias = Callable[[str, str], None]
+"""Told of every row left out: the reason (a word) and a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which columns to read: names as in the header; `time` is integer ns, `label` is text."""
+
+    values: tuple[str, ...]
+    time: str | None = None
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """The good rows of one block, in file order.
+
+    `row` int64[n] is each one's number in the file, from 0 and counting bad rows but not blank
+    lines; `t` int64[n] in ns, exact (zeros without a time column); `values` float64[n, k], finite,
+    columns as asked for; `labels` n texts, or None without a label column.
+    """
+
+    row: NDArray[np.int64]
+    t: NDArray[np.int64]
+    values: NDArray[np.float64]
+    labels: list[str] | None
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.row)
+
+
+class _BadRow(Exception):  # noqa: N818 - it never leaves this module
+    """Why one row is left out: `args` is the reason and a sentence."""
+
+
+@contextmanager
+def guarded(name: str) -> Iterator[None]:
+    """Turn whatever a damaged or unreadable file raises into `UnusableInput`."""
+    try:
+        yield
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        struct.error,
+        EOFError,
+        NotImplementedError,  # an unknown compression
+        RuntimeError,  # an encrypted member
+        ValueError,  # member names and offsets that make no sense
+        OSError,
+    ) as error:
+        raise UnusableInput(
+            f"{name}: cannot be read ({error}); copy or export it again, without a password"
+        ) from error
+
+
+def opened(path: Path | zipfile.Path) -> IO[bytes]:
+    """Open a file or a member of a zip for reading; raise `UnusableInput` when that fails."""
+    with guarded(str(path)):
+        return path.open("rb")
+
+
+def quoted(names: Sequence[str]) -> str:
+    """List at most a dozen foreign names for a message, each cut to 40 characters."""
+    shown = ", ".join(repr(name[:40]) for name in names[:12])
+    return f"{shown} and {len(names) - 12} more" if len(names) > 12 else shown
+
+
+class CsvFile:
+    """A CSV file open for reading: its header, checked, then its rows, once.
+
+    `stream` stands at its start and stays the caller's to close; `name` stands in messages.
+    `has_rows` tells whether anything follows the header.  Raises `UnusableInput` for what is
+    empty, binary, one endless line, not separated by commas, or names a column twice.
+    """
+
+    def __init__(self, stream: IO[bytes], name: str) -> None:
+        self.name = name
+        self._stream = stream
+        with guarded(name):
+            head = stream.read(MAX_LINE_BYTES)
+        line, self._after_header = _header_line(head, name)
+        self.header = _header_names(line, name)
+        self.has_rows = bool(self._after_header.strip())
+        _refuse_decimal_commas(self._after_header, len(self.header), name)
+
+    def rows(self, columns: Columns, skip: Skip, block_bytes: int = BLOCK_BYTES) -> Iterator[Rows]:
+        """Yield the good rows block by block; a block without any comes empty.
+
+        `skip` hears of `wrong_columns`, `long_line`, `not_a_number`, `not_finite` and
+        `time_out_of_range`.  Raises `UnusableInput` when the file can't be read on.
+        """
+        parser = _Parser(self.name, self.header, columns, skip)
+        for block in self._blocks(block_bytes):
+            yield parser.parse(block)
+
+    def _blocks(self, block_bytes: int) -> Iterator[bytes]:
+        """Yield whole lines, each ended by a newline; b"" when a read completed none.
+
+        Of a line beyond the limit just enough is kept to see that it is.
+        """
+        chunk, line = self._after_header, b""
+        while True:
+            end = chunk.rfind(b"\n") + 1
+            yield line + chunk[:end] if end else b""
+            line = chunk[end:] if end else line + chunk
+            line = line[: MAX_LINE_BYTES + 1]
+            with guarded(self.name):
+                chunk = self._stream.read(block_bytes)
+            if not chunk:
+                break
+        if line:
+            yield line + b"\n"
+
+
+def _header_line(head: bytes, name: str) -> tuple[str, bytes]:
+    """Split the file's first 64 KiB into the header line and what follows."""
+    text = head.removeprefix(codecs.BOM_UTF8).lstrip(b"\r\n")
+    if not text:
+        raise UnusableInput(f"{name}: the file is empty; record or export it again")
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(text)
+    except UnicodeDecodeError:
+        text = b"\0"
+    if b"\0" in text:
+        raise UnusableInput(
+            f"{name}: binary data or not UTF-8 text; give a CSV file in UTF-8, or a zip"
+        )
+    line, newline, rest = text.partition(b"\n")
+    if not newline and len(head) == MAX_LINE_BYTES:
+        raise UnusableInput(
+            f"{name}: no line ends within its first {MAX_LINE_BYTES} bytes; "
+            "give a CSV file with one row per line"
+        )
+    return line.decode(errors="replace").strip(), rest
+
+
+def _header_names(line: str, name: str) -> tuple[str, ...]:
+    if "," not in line and (";" in line or "\t" in line):
+        raise UnusableInput(
+            f"{name}: the header {line[:80]!r} does not separate its columns with ','; "
+            "save the file with ',' between columns and '.' as decimal mark"
+        )
+    names = tuple(field.decode().strip() for field in _fields(line.encode()))
+    twice = sorted({one for one in names if one and names.count(one) > 1})
+    if twice:
+        raise UnusableInput(
+            f"{name}: the header names {quoted(twice)} more than once; keep one column of each"
+        )
+    return names
+
+
+def _refuse_decimal_commas(after_header: bytes, n_columns: int, name: str) -> None:
+    """Tell a number written 0,5 from one row too long: every first row shows it."""
+    rows = [row for row in after_header.split(b"\n", 2)[:2] if row.strip()]
+    counts = {0 if b"." in row or b'"' in row else row.count(b",") + 1 for row in rows}
+    if len(counts) == 1 and n_columns < min(counts) <= 2 * n_columns:
+        raise UnusableInput(
+            f"{name}: its rows have {min(counts)} columns and the header {n_columns}, as if "
+            "decimal commas were used; save the file with '.' as decimal mark"
+        )
+
+
+def _fields(line: bytes) -> list[bytes]:
+    """Split one line at its commas, minding quotes."""
+    if b'"' not in line:
+        return line.split(b",")
+    try:
+        text = next(csv.reader([line.decode("latin-1")], skipinitialspace=True), [])
+    except csv.Error as error:
+        raise _BadRow("wrong_columns", f"cannot be split into columns ({error})") from None
+    return [field.encode("latin-1") for field in text]
+
+
+class _Parser:
+    """Turns blocks of lines into `Rows` and knows how many rows there were before."""
+
+    def __init__(self, name: str, header: tuple[str, ...], columns: Columns, skip: Skip) -> None:
+        self._name = name
+        self._skip = skip
+        self._n_columns = len(header)
+        self._values_at = [header.index(value) for value in columns.values]
+        self._time_at = None if columns.time is None else header.index(columns.time)
+        self._label_at = None if columns.label is None else header.index(columns.label)
+        times = [] if self._time_at is None else [self._time_at]
+        self._numeric_at = sorted(self._values_at + times)
+        first = self._numeric_at[0]
+        self._numeric = itemgetter(
+            *self._numeric_at if len(self._numeric_at) > 1 else [slice(first, first + 1)]
+        )
+        self._next_row = 0
+
+    def parse(self, block: bytes) -> Rows:
+        """Return the good rows of whole lines; skip the others."""
+        rows = self._parse_regular(block)
+        return self._parse_carefully(block) if rows is None else rows
+
+    def _parse_regular(self, block: bytes) -> Rows | None:
+        """Parse a block in one go; None when anything in it needs a closer look."""
+        if not block or _may_have_long_line(block):
+            return None
+        if self._label_at is None:  # most files are numbers throughout
+            rows = self._from_json(block, list(range(self._n_columns)), None)
+            if rows is not None:
+                return rows
+        if b'"' in block:
+            return None
+        lines = [line.split(b",") for line in block[:-1].split(b"\n")]
+        if set(map(len, lines)) != {self._n_columns}:
+            return None
+        labels = None
+        if self._label_at is not None:
+            fields = [line[self._label_at] for line in lines]
+            texts = {field: _text(field) for field in set(fields)}
+            labels = [texts[field] for field in fields]
+        numbers = b"".join([b",".join(self._numeric(line)) + b"\n" for line in lines])
+        return self._from_json(numbers, self._numeric_at, labels)
+
+    def _from_json(
+        self, block: bytes, columns_at: list[int], labels: list[str] | None
+    ) -> Rows | None:
+        """Parse lines of the numbers in `columns_at` as one JSON array with a null per line end."""
+        if b"t" in block or b"f" in block:  # true and false would pass as numbers
+            return None
+        n, width = block.count(b"\n"), len(columns_at)
+        codes = "".join("q" if at == self._time_at else "d" for at in columns_at)
+        try:
+            flat = from_json(
+                b"[" + block[:-1].replace(b"\n", b",null,") + b",null]", allow_inf_nan=False
+            )
+            if len(flat) != n * (width + 1) or flat[width :: width + 1] != [None] * n:
+                return None
+            del flat[width :: width + 1]
+            packed = struct.Struct(codes * n).pack(*flat)  # struct.pack would keep 100 of them
+        except (ValueError, OverflowError, struct.error):
+            return None
+        values_at = [columns_at.index(at) for at in self._values_at]
+        values = np.frombuffer(packed, np.float64).reshape(n, width)[:, values_at] + 0.0
+        if not (np.abs(values) <= LARGEST).all():
+            return None
+        t = np.zeros(n, np.int64)
+        if self._time_at is not None:
+            t = np.frombuffer(packed, np.int64)[columns_at.index(self._time_at) :: width].copy()
+        row = np.arange(self._next_row, self._next_row + n, dtype=np.int64)
+        self._next_row += n
+        return Rows(row, t, values, labels)
+
+    def _parse_carefully(self, block: bytes) -> Rows:
+        """Look at every line by itself."""
+        good: list[tuple[int, int, list[float], str]] = []
+        for line in block.split(b"\n")[:-1]:
+            if line.strip():
+                good += self._good_row(line)
+                self._next_row += 1
+        return Rows(
+            np.array([row for row, _, _, _ in good], np.int64),
+            np.array([t for _, t, _, _ in good], np.int64),
+            np.array([values for _, _, values, _ in good], np.float64).reshape(
+                len(good), len(self._values_at)
+            ),
+            None if self._label_at is None else [label for _, _, _, label in good],
+        )
+
+    def _good_row(self, line: bytes) -> list[tuple[int, int, list[float], str]]:
+        """Return the one row in a line, or none, said and counted."""
+        try:
+            if len(line) > MAX_LINE_BYTES:
+                raise _BadRow("long_line", f"is longer than {MAX_LINE_BYTES} bytes")  # noqa: TRY301 - one place counts
+            fields = _fields(line)
+            if len(fields) != self._n_columns:
+                raise _BadRow(  # noqa: TRY301 - one place counts
+                    "wrong_columns", f"has {len(fields)} columns, the header {self._n_columns}"
+                )
+            t = 0 if self._time_at is None else _integer(fields[self._time_at])
+            values = [_number(fields[at]) for at in self._values_at]
+        except _BadRow as bad:
+            reason, why = bad.args
+            self._skip(reason, f"{self._name}: row {self._next_row + 1} {why}; it is left out")
+            return []
+        label = "" if self._label_at is None else _text(fields[self._label_at])
+        return [(self._next_row, t, values, label)]
+
+
+def _may_have_long_line(block: bytes) -> bool:
+    """Tell whether some stretch of half the limit has no line end in it."""
+    half = MAX_LINE_BYTES // 2
+    return any(block.find(b"\n", at, at + half) < 0 for at in range(0, len(block), half))
+
+
+def _text(field: bytes) -> str:
+    return field.decode(errors="replace").strip()
+
+
+def _number(field: bytes) -> float:
+    try:
+        value = float(field.replace(b"_", b"?"))  # Python would read 1_0 as ten
+    except ValueError:
+        raise _BadRow("not_a_number", f"has {field[:40]!r} where a number belongs") from None
+    if not abs(value) <= LARGEST:
+        raise _BadRow("not_finite", f"has {field[:40]!r} where a reading belongs")
+    return value + 0.0  # no -0.0, which the other path can't tell either
+
+
+def _integer(field: bytes) -> int:
+    try:
+        value = int(field.replace(b"_", b"?"))
+    except ValueError:
+        raise _BadRow("not_a_number", f"has {field[:40]!r} where integer ns belong") from None
+    if not -(2**63) <= value < 2**63:
+        raise _BadRow("time_out_of_range", f"has the time {field[:40]!r}, beyond 64 bits")
+    return value
