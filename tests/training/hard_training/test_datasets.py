@@ -1,0 +1,115 @@
+import zipfile
+
+import numpy as np
+import pytest
+
+from hard_training.datasets import DATA_SETS, DataMissing, Recording, Segment, for_placement
+
+PERIOD_NS = 20_000_000
+
+
+def samples(recording, sensor):
+    batches = [b for message in recording.messages for b in message if b.sensor == sensor]
+    return np.concatenate([b.t for b in batches]), np.concatenate([b.values for b in batches])
+
+
+def test_motionsense_is_read_straight_from_the_zip(motionsense):
+    found = list(DATA_SETS["motionsense"].recordings(motionsense))
+    assert {r.person for r in found} == {1, 2, 3, 4, 9, 10}
+    assert len(found) == 36
+    (standing,) = [r for r in found if r.name == "std_6/sub_1.csv"]
+    t, accel_g = samples(standing, "accel")
+    assert t.tolist() == [k * PERIOD_NS for k in range(600)]
+    assert accel_g.mean(axis=0) == pytest.approx([0, -1, 0], abs=0.01)
+    assert standing.messages[0][0].declared.unit == "g"
+    assert standing.messages[0][0].declared.sign == -1
+    assert standing.segments == (Segment(0, 600 * PERIOD_NS, "standing"),)
+
+
+def test_motionsense_reads_the_same_unpacked(motionsense, tmp_path):
+    with zipfile.ZipFile(motionsense / "motionsense.zip") as archive:
+        archive.extractall(tmp_path)
+    packed = list(DATA_SETS["motionsense"].recordings(motionsense))
+    unpacked = list(DATA_SETS["motionsense"].recordings(tmp_path))
+    assert [r.name for r in unpacked] == [r.name for r in packed]
+    for one, other in zip(unpacked, packed, strict=True):
+        assert (samples(one, "gyro")[1] == samples(other, "gyro")[1]).all()
+
+
+def test_hapt_keeps_transitions_and_unlabelled_time(hapt):
+    (recording,) = DATA_SETS["hapt"].recordings(hapt)
+    assert (recording.name, recording.person) == ("exp04_user02", 2)
+    assert [s.label for s in recording.segments] == ["standing", "sit_to_stand", "sitting"]
+    centres = np.array([99, 100, 499, 500, 560, 600, 899, 900], np.int64) * PERIOD_NS
+    assert recording.labels_at(centres) == [
+        None,
+        "standing",
+        "standing",
+        "sit_to_stand",
+        None,
+        "sitting",
+        "sitting",
+        None,
+    ]
+
+
+def test_hapt_declares_g_in_the_android_frame(hapt):
+    (recording,) = DATA_SETS["hapt"].recordings(hapt)
+    t, accel = samples(recording, "accel")
+    assert t[-1] == 999 * PERIOD_NS
+    assert accel[0].tolist() == pytest.approx([1, 0, 0.1])
+    assert recording.messages[0][0].declared.sign == 1
+    assert samples(recording, "gyro")[1].shape == (1000, 3)
+
+
+def test_a_recording_without_labels_has_none_anywhere():
+    recording = Recording("x", 1, (), ())
+    assert recording.labels_at(np.array([0, 10**9])) == [None, None]
+
+
+@pytest.mark.parametrize("name", DATA_SETS)
+def test_a_missing_archive_is_one_sentence_with_where_to_get_it(name, tmp_path):
+    (tmp_path / f"{name}.zip").write_text("not a zip")
+    with pytest.raises(DataMissing) as caught:
+        next(DATA_SETS[name].recordings(tmp_path))
+    assert DATA_SETS[name].obtain in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not DATA_SETS[name].is_in(tmp_path)
+
+
+def test_nobody_is_in_two_parts_of_a_split():
+    for data_set in DATA_SETS.values():
+        assert not set(data_set.split.test) & set(data_set.split.validation)
+        assert data_set.split.part(data_set.split.test[0]) == "test"
+        assert data_set.split.part(data_set.split.validation[0]) == "validation"
+        assert data_set.split.part(1) == "train"
+
+
+def test_a_placement_without_a_data_set_is_refused():
+    assert for_placement("waist").name == "hapt"
+    with pytest.raises(DataMissing, match="pocket, waist"):
+        for_placement("hat")
+
+
+@pytest.mark.recordings
+def test_the_real_motionsense_has_20_people_of_15_trials(real_data):
+    found = list(DATA_SETS["motionsense"].recordings(real_data))
+    people = {r.person for r in found}
+    assert people == set(range(1, 25)) - {8, 14, 19, 22}
+    assert len(found) == 15 * len(people)
+    assert set(DATA_SETS["motionsense"].split.test) < people
+
+
+@pytest.mark.recordings
+def test_the_real_hapt_has_61_recordings_of_30_people(real_data):
+    found = list(DATA_SETS["hapt"].recordings(real_data))
+    assert len(found) == 61
+    assert {r.person for r in found} == set(range(1, 31))
+    assert sum(len(r.segments) for r in found) == 1214
+    tested = [r for r in found if r.person in DATA_SETS["hapt"].split.test]
+    assert len(tested) == 19
+    for recording in found:
+        ends = [s.t_end_ns for s in recording.segments]
+        starts = [s.t_start_ns for s in recording.segments]
+        assert all(end <= start for end, start in zip(ends, starts[1:], strict=False))

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+from hard.api import Declared, SampleBatch, UnusableInput
+from hard.card import ModelInput
+from hard_training.datasets import Recording, Segment
+from hard_training.windows import labelled_windows
+
+PERIOD_NS = 20_000_000
+INPUT = ModelInput(
+    channels=("accel_x", "accel_y", "accel_z", "gyro_x", "gyro_y", "gyro_z"),
+    sampling_rate_hz=50,
+    window_samples=128,
+    stride_samples=64,
+)
+
+
+def recording(n, *segments, accel_unit="g"):
+    rng = np.random.default_rng(0)
+    t = np.arange(n, dtype=np.int64) * PERIOD_NS
+    accel = (rng.normal(0, 0.05, (n, 3)) - np.array([0, 1, 0])).astype(np.float32)
+    gyro = rng.normal(0, 0.1, (n, 3)).astype(np.float32)
+    message = (
+        SampleBatch("x", "accel", t, accel, Declared(accel_unit, sign=-1)),
+        SampleBatch("x", "gyro", t, gyro, Declared("rad/s")),
+    )
+    parts = tuple(Segment(a * PERIOD_NS, b * PERIOD_NS, label) for a, b, label in segments)
+    return Recording("x", 7, (message,), parts), accel, gyro
+
+
+def test_windows_hold_the_samples_in_the_models_units_and_frame():
+    whole, accel_g, gyro = recording(640, (0, 640, "walking"))
+    windows = labelled_windows([whole], ["walking"], INPUT)
+    assert len(windows) == 9
+    for i, values in enumerate(windows.values):
+        part = slice(64 * i, 64 * i + 128)
+        assert values[:, :3] == pytest.approx(-accel_g[part] * 9.80665, rel=1e-6)
+        assert (values[:, 3:] == gyro[part]).all()
+    assert set(windows.person.tolist()) == {7}
+
+
+def test_a_window_carries_the_label_at_its_centre():
+    mixed, _, _ = recording(640, (0, 200, "sitting"), (200, 330, "sit_to_stand"), (330, 640, "up"))
+    windows = labelled_windows([mixed], ["sitting", "up"], INPUT)
+    # Centres lie at 64, 128, ..., 576; those at 256 and 320 carry a transition.
+    assert windows.label.tolist() == [0, 0, 0, 1, 1, 1, 1]
+
+
+def test_no_window_straddles_two_recordings():
+    one, _, _ = recording(200, (0, 200, "walking"))
+    two, _, _ = recording(200, (0, 200, "walking"))
+    windows = labelled_windows([one, two], ["walking"], INPUT)
+    assert windows.recording.tolist() == [0, 0, 1, 1]
+
+
+def test_a_recording_that_the_edge_would_reject_is_an_error():
+    wrong, _, _ = recording(640, (0, 640, "walking"), accel_unit="m/s2")
+    with pytest.raises(UnusableInput, match="likely in g"):
+        labelled_windows([wrong], ["walking"], INPUT)
+
+
+def test_no_recordings_are_no_windows():
+    assert labelled_windows([], ["walking"], INPUT).values.shape == (0, 128, 6)

@@ -1,0 +1,70 @@
+"""What another phone, put on by another person, would have measured instead.
+
+Pure; called by the training loop on each epoch's draw of windows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Augmentation", "Axis", "augmented"]
+
+Axis: TypeAlias = Literal[0, 1, 2]
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """How far a training window may be from its recording; depends on the placement.
+
+    `turn_deg` is the deviation of a turn about the device's x, y and z axis, `gain`,
+    `accel_bias_m_s2` and `gyro_bias_rad_s` those of the sensors' errors.  Half of the windows are
+    turned by 180 degrees about the axis `half_turn` (the screen faces in or out), half mirrored
+    along the axis `mirror` (the other side of the body).
+    """
+
+    turn_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    gain: float = 0.0
+    accel_bias_m_s2: float = 0.0
+    gyro_bias_rad_s: float = 0.0
+    half_turn: Axis | None = None
+    mirror: Axis | None = None
+
+
+def augmented(
+    windows: NDArray[np.float32], by: Augmentation, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Return a changed copy of float32[w, T, C] windows, accelerometer before gyroscope."""
+    n, channels = len(windows), windows.shape[2]
+    turn = _rotations(rng.normal(0, 1, (n, 3)) * np.radians(by.turn_deg))
+    if by.half_turn is not None:
+        kept = np.arange(3) == by.half_turn
+        turn = turn * np.where(kept, 1, rng.choice((-1, 1), (n, 1)))[:, :, None]
+    signs = np.ones((n, 1, 6))
+    if by.mirror is not None:
+        # A reflection turns an angular rate the other way about the axes it leaves alone.
+        flipped = np.append(np.arange(3) == by.mirror, np.arange(3) != by.mirror)
+        signs = np.where(flipped, rng.choice((-1, 1), (n, 1, 1)), 1)
+    bias = np.repeat((by.accel_bias_m_s2, by.gyro_bias_rad_s), 3)[:channels]
+    gain = rng.normal(1, by.gain, (n, 1, channels)) * signs[:, :, :channels]
+    offset = rng.normal(0, 1, (n, 1, channels)) * bias
+    turn = turn.astype(np.float32)
+    turned = [windows[:, :, i : i + 3] @ turn for i in range(0, channels, 3)]
+    seen: NDArray[np.float32] = (np.concatenate(turned, axis=2) * gain + offset).astype(np.float32)
+    return seen
+
+
+def _rotations(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the matrices [n, 3, 3] that turn by the rotation vectors [n, 3] (Rodrigues)."""
+    angle = np.linalg.norm(vectors, axis=1)[:, None, None]
+    x, y, z = (vectors / np.maximum(angle[:, 0], 1e-12)).T
+    zero = np.zeros_like(x)
+    cross = np.array([[zero, -z, y], [z, zero, -x], [-y, x, zero]]).transpose(2, 0, 1)
+    turn: NDArray[np.float64] = np.eye(3) + np.sin(angle) * cross
+    turn += (1 - np.cos(angle)) * (cross @ cross)
+    return turn
