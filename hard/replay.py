@@ -161,8 +161,8 @@ class _Feed:
             first, last = int(batch.t.min()), int(batch.t.max())
             before, spacing = self._ends.get(batch.sensor, (last, 0))
             if len(batch) > 1:
-                spacing = int(np.median(np.diff(batch.t)))
-            self._ends[batch.sensor] = (max(before, last), max(spacing, 0))
+                spacing = max(int(batch.t[-1] - batch.t[-2]), 0)
+            self._ends[batch.sensor] = (max(before, last), spacing)
             outcome.first_ns = first if outcome.first_ns is None else min(outcome.first_ns, first)
             outcome.last_ns = last if outcome.last_ns is None else max(outcome.last_ns, last)
 

@@ -70,41 +70,45 @@ def taps_for(t: NDArray[np.int64], grid: NDArray[np.int64], period_ns: float) ->
     cut-off half that rate.
     """
     reach_ns = int(HALF_WIDTH_PERIODS * period_ns)
-    first = np.searchsorted(t, grid - reach_ns, "left")
-    beyond = np.searchsorted(t, grid + reach_ns, "right")
-    count = int((beyond - first).max(initial=0))
-    if _on_lattice(t[first[0] : beyond[-1]], grid, period_ns) and (beyond - first == count).all():
-        weights = _weights(t, grid[:1], first[:1], count, period_ns)
-        lead = int(np.flatnonzero(weights)[0])
-        used = np.flatnonzero(weights)[-1] + 1
-        return Taps(first + lead, weights[lead:used])
-    return Taps(first, _weights(t, grid, first, count, period_ns))
-
-
-def _on_lattice(t: NDArray[np.int64], grid: NDArray[np.int64], period_ns: float) -> bool:
-    """Tell whether samples and grid both advance by exactly `period_ns`."""
-    return bool(
-        len(grid) > 1 and grid[1] - grid[0] == period_ns and (np.diff(t) == period_ns).all()
-    )
-
-
-def _weights(
-    t: NDArray[np.int64],
-    grid: NDArray[np.int64],
-    first: NDArray[np.intp],
-    count: int,
-    period_ns: float,
-) -> NDArray[np.float64]:
-    """Return float64[count, n], each column summing to 1."""
-    kernel, steps_per_ns = _kernel(), _STEPS / period_ns
+    a, end = np.searchsorted(t, (grid[0] - reach_ns, grid[-1] - reach_ns)).tolist()
+    b = int(np.searchsorted(t, grid[0] + reach_ns, "right"))
+    last = b + end - a  # where the samples end that the last grid point needs
+    whole = end - a == len(grid) - 1 and last <= len(t)
+    if whole and _on_lattice(t[a:last], grid, period_ns):
+        weights = _normalised(_kernel_at(t[a:b] - grid[0], period_ns)[:, None])
+        used = np.flatnonzero(weights)
+        first = np.arange(a + used[0], end + used[0] + 1)
+        return Taps(first, weights[used[0] : used[-1] + 1])
+    first = np.searchsorted(t, grid - reach_ns)
+    count = int((np.searchsorted(t, grid + reach_ns, "right") - first).max(initial=0))
     # The last entry stands for "no sample": so far away that the table's final 0 is its weight.
     times = np.append(t, np.iinfo(np.int64).max // 2)
     weights = np.empty((count, len(grid)))
-    total = np.zeros(len(grid))
     for tap in range(count):
-        distance = np.abs(times.take(first + tap, mode="clip") - grid)
-        steps = (distance * steps_per_ns + 0.5).astype(np.intp)
-        kernel.take(steps, mode="clip", out=weights[tap])
-        total += weights[tap]
-    weights /= np.where(total == 0, 1.0, total)
+        weights[tap] = _kernel_at(times.take(first + tap, mode="clip") - grid, period_ns)
+    return Taps(first, _normalised(weights))
+
+
+def _on_lattice(t: NDArray[np.int64], grid: NDArray[np.int64], period_ns: float) -> bool:
+    """Tell whether the grid and the samples that its points need advance by `period_ns`."""
+    return bool(
+        len(grid) > 1
+        and len(t) > len(grid)
+        and grid[1] - grid[0] == period_ns
+        and (t[1:] - t[:-1] == period_ns).all()
+    )
+
+
+def _kernel_at(distance_ns: NDArray[np.int64], period_ns: float) -> NDArray[np.float64]:
+    """Return the filter's value at each distance."""
+    steps = (np.abs(distance_ns) * (_STEPS / period_ns) + 0.5).astype(np.intp)
+    return _kernel().take(steps, mode="clip")
+
+
+def _normalised(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Make each column of float64[taps, n] sum to 1."""
+    if len(weights):
+        # accumulate, unlike sum, always adds in the order of the taps
+        total = np.add.accumulate(weights, axis=0)[-1]
+        weights /= np.where(total == 0, 1.0, total)
     return weights
