@@ -318,7 +318,9 @@ class _Plugin(ABC, Generic[ConfigT]):
         first = reason not in self.counts
         self.counts[reason] += n
         if first:
-            self.log.warning("%s: %s (said once, counted as %s)", self.name, detail, reason)
+            # A replay's sources are named after their files, which details begin with.
+            told = detail if detail.startswith(self.name) else f"{self.name}: {detail}"
+            self.log.warning("%s (said once, counted as %s)", told, reason)
 
 
 class Source(_Plugin[ConfigT]):

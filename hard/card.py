@@ -37,7 +37,7 @@ class ModelInput(_Model):
     """
 
     channels: tuple[Channel, ...]
-    sampling_rate_hz: float = Field(gt=0, le=1000)
+    sampling_rate_hz: float = Field(ge=1, le=1000)
     window_samples: int = Field(ge=8, le=4096)
     stride_samples: int = Field(ge=1, le=4096)
     min_rate_hz: float = Field(default=20.0, gt=0)
@@ -116,6 +116,8 @@ class ModelCard(_Model):
         n = len(self.labels)
         if len(set(self.labels)) != n:
             raise ValueError("labels must differ")
+        if not all(self.labels) or "unknown" in self.labels:
+            raise ValueError('labels must not be empty nor "unknown": that is the daemon\'s own')
         strangers = (set(self.postures) | set(self.thresholds)) - set(self.labels)
         if strangers:
             raise ValueError(f"postures and thresholds name no label: {sorted(strangers)}")

@@ -36,7 +36,8 @@ _FORBIDDEN = {
     143: "READ_VARIABLE",
     144: "ASSIGN_VARIABLE",
 }
-_CUSTOM = 32
+_RUNTIME_ERRORS = (ValueError, RuntimeError, MemoryError)
+"""What the runtimes raise for a model that is damaged."""
 
 
 def _runtime() -> Any:
@@ -130,7 +131,7 @@ class TFLiteClassifier:
                 self._interpreter.allocate_tensors()
             (source,) = self._interpreter.get_input_details()
             (target,) = self._interpreter.get_output_details()
-        except (ValueError, RuntimeError, ImportError, AttributeError) as error:
+        except (*_RUNTIME_ERRORS, ImportError, AttributeError) as error:
             raise ModelRefused(f"{card.name}: {runtime_name()} can't load it: {error}") from error
         window = (1, card.input.window_samples, len(card.input.channels))
         for what, details, shape in (
@@ -180,7 +181,10 @@ class TFLiteClassifier:
         """Run the card's golden window, twice; raise `ModelRefused` where the output is off."""
         golden = self.card.golden
         window = np.asarray([golden.window], np.float32)
-        output = self.raw(np.concatenate([window, window]))
+        try:
+            output = self.raw(np.concatenate([window, window]))
+        except _RUNTIME_ERRORS as error:
+            raise ModelRefused(f"{path}: {runtime_name()} can't run it: {error}") from error
         off = float(np.abs(output - np.asarray(golden.output, np.float32)).max())
         if not off <= golden.tolerance:
             raise ModelRefused(

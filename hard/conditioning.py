@@ -12,6 +12,7 @@ out depends on the samples and their order of arrival, not on how they were cut 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
@@ -36,7 +37,10 @@ CHECK_NS = 3 * NS_PER_S
 """How much of a segment is looked at before any of it is used."""
 MAX_VALUE = 1e4
 """No sensor reads more, in m/s² or rad/s."""
+MAX_T_NS = 9_000_000_000 * NS_PER_S
+"""No clock shows a later time (the year 2255); int64 ends a little after it."""
 _GRID_POINTS_AT_ONCE = 4096
+_FIGURE = re.compile(r"\d[\d.e+-]*")  # one that wanders makes no other reason
 _RATE_TOLERANCE = 0.95  # a nominal 20 Hz that is measured as 19.6 passes for 20
 
 _SCALE: dict[Unit, float] = {
@@ -68,6 +72,7 @@ class Verdict:
 
     status: Literal["ok", "rejected"]
     t: int
+    segment: int
     reason: str | None = None
 
 
@@ -80,7 +85,7 @@ class Conditioner:
         self._counts = counts
         self._orderer = Orderer(counts)
         self.segment = 0
-        self._verdict: tuple[str, str | None] | None = None
+        self._cause: str | None = None  # of the last verdict
         self._signs_unknown = False
         self._start_segment()
 
@@ -125,12 +130,12 @@ class Conditioner:
         t, x = batch.t, batch.values.astype(np.float64)
         if scale != 1.0:
             x *= scale
-        with np.errstate(invalid="ignore"):
-            good = (np.abs(x) <= MAX_VALUE).all(axis=1) & (t >= 0)
-        number = -1 if batch.message_id is None else batch.message_id
+        number = -1 if batch.message_id is None else min(max(batch.message_id, -1), 2**62)
         samples = Samples(batch.sensor, t, x, number)
-        if good.all():
+        if not len(t) or (np.abs(x).max() <= MAX_VALUE and t.min() >= 0 and t.max() <= MAX_T_NS):
             return samples
+        with np.errstate(invalid="ignore"):
+            good = (np.abs(x) <= MAX_VALUE).all(axis=1) & (t >= 0) & (t <= MAX_T_NS)
         finite = np.isfinite(x).all(axis=1)
         self._counts["not_finite"] += int((~finite).sum())
         self._counts["out_of_range"] += int((finite & ~good).sum())
@@ -144,7 +149,7 @@ class Conditioner:
                 self._tracks[samples.sensor].append(samples)
         ends = settled.ends_segment or silent
         while not self._used and (tile := self._tile(settled.until, ends=ends)) is not None:
-            yield from self._check(tile)
+            yield from self._check(tile, min(tile, settled.until))
         if self._used:
             yield from self._grid(settled.until, ends=ends)
         if settled.ends_segment:
@@ -159,7 +164,7 @@ class Conditioner:
             return None
         return first + CHECK_NS
 
-    def _check(self, end: int) -> Iterator[Verdict]:
+    def _check(self, end: int, now: int) -> Iterator[Verdict]:
         """Compare the samples before `end` with the contract: use the sensors or drop the tile."""
         tile = {}
         for sensor, track in self._tracks.items():
@@ -178,10 +183,10 @@ class Conditioner:
             for sensor, samples in tile.items():
                 self._counts["rejected"] += len(samples.t)
                 self._tracks[sensor].drop(len(samples.t))
-        verdict = ("ok" if reason is None else "rejected", reason)
-        if verdict != self._verdict:
-            self._verdict = verdict
-            yield Verdict("ok" if reason is None else "rejected", end, reason)
+        cause = "ok" if reason is None else _FIGURE.sub("", reason)
+        if cause != self._cause:
+            self._cause = cause
+            yield Verdict("ok" if reason is None else "rejected", now, self.segment, reason)
 
     def _judge(self, tile: dict[Sensor, Samples]) -> tuple[str | None, list[tuple[Sensor, ...]]]:
         """Return why the samples can't be what the model needs (None: they can), and which."""
@@ -250,8 +255,19 @@ _SIGN_UNKNOWN = (
 
 
 def _rate_hz(t: NDArray[np.int64]) -> float:
-    """Return the sampling rate by the median spacing, 0 for fewer than two samples."""
-    return NS_PER_S / max(float(np.median(np.diff(t))), 1.0) if len(t) > 1 else 0.0
+    """Return the sampling rate, 0 for fewer than two samples.
+
+    The median spacing does not mind gaps; where samples come in bursts it is far below the mean
+    one, which then is the truth.
+    """
+    if len(t) < 2:
+        return 0.0
+    steps = np.diff(t)
+    period_ns = float(np.median(steps))
+    short = steps[steps <= MAX_GAP_NS]
+    if len(short) and period_ns < 0.5 * short.mean():
+        period_ns = float(short.mean())
+    return NS_PER_S / max(period_ns, 1.0)
 
 
 def _judge_gravity(x: NDArray[np.float64]) -> str | None:
@@ -265,7 +281,7 @@ def _judge_gravity(x: NDArray[np.float64]) -> str | None:
     found = f"the resting norm is {norm:.3g} m/s² where gravity is 9.81"
     if mean > 30 or norm > 30:
         return f"wrong unit: {found}: the data are likely m/s² declared as g"
-    if 0.6 <= mean <= 1.4:
+    if 0.6 <= mean <= 1.4 and norm <= 3:
         return f"wrong unit: {found}: the data are likely in g; declare accel_unit g"
     if mean < 3 and not 6 <= norm <= 30:
         return f"{found}: {_NO_GRAVITY}"
@@ -323,6 +339,10 @@ class _Run:
 
     def covered(self, grid: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Tell which grid times have a real sample within one input period."""
+        a, b = np.searchsorted(self.real_t, (grid[0], grid[-1])).tolist()
+        around = self.real_t[max(a - 1, 0) : b + 1]
+        if (around[1:] - around[:-1] <= 2 * self._period_ns).all():
+            return np.ones(len(grid), bool)
         after = np.searchsorted(self.real_t, grid)
         to_next = np.abs(self.real_t.take(after, mode="clip") - grid)
         from_previous = np.abs(grid - self.real_t.take(after - 1, mode="clip"))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hard.card import ModelCard
+    from hard.conditioning import Verdict
     from hard.windowing import WindowBatch
 
 __all__ = ["UNKNOWN", "Decision", "DecisionSettings", "PredictionBatch"]
@@ -103,11 +104,11 @@ class Decision:
         self._status: Status = "checking"
         self._status_since = 0
         self._status_reason: Reason | None = None
-        self._not_before = 0
         self._last_end: int | None = None  # where the evidence ends
+        self._left_ns = 0  # where the last bout ended: the next one begins no earlier
         self._bout: int | None = None  # index of the present label
         self._bout_start = self._bout_segment = 0
-        self._decided_ns = 0
+        self._decided_ns = 0  # when the last thing was known; never runs back within a segment
         self._reset()
 
     def _reset(self) -> None:
@@ -157,13 +158,13 @@ class Decision:
                     events += self.close("no_data", self._last_end)
                 else:
                     events += self.lapse(t_end)
-            self._segment = windows.segment
+            self._enter_segment(windows.segment)
             if self._status != "ok":
-                events += self._change("ok", t_start, max(t_end, self._not_before), None)
+                events += self._change("ok", t_start, t_end, None)
             # A window speaks for its centre ± half a stride, the first of a run from its start on.
             middle = (t_start + t_end) // 2
             first = t_start < run_start + self._stride_ns
-            begin = run_start if first else middle - self._stride_ns // 2
+            begin = max(run_start if first else middle - self._stride_ns // 2, self._left_ns)
             events += self._window(begin, middle + self._stride_ns // 2, t_end, coverage, probs)
         return events
 
@@ -192,14 +193,12 @@ class Decision:
         onset = begin if onset is None else onset
         if self._bout is not None and end - onset < self._dwell_ns:
             return events
-        decided = max(t_end, self._not_before)
         if self._bout is not None:
-            events.append(self._exit("changed", onset, decided))
+            events.append(self._exit("changed", onset, t_end))
         self._bout, self._bout_start, self._bout_segment = chosen, onset, self._segment
-        self._decided_ns = decided
         self._mean, self._doubt = self._doubt, _Mean(self._unknown)
         self._lead = [None] * len(self._labels)
-        events.append(self._event("enter", decided))
+        events.append(self._event("enter", self._known_at(t_end)))
         return events
 
     def _follow_leads(self, begin: int, probs: list[float]) -> None:
@@ -225,13 +224,24 @@ class Decision:
             return label
         return self._bout
 
-    def verdict(self, status: Status, t: int, reason: Reason | None) -> list[Event]:
+    def verdict(self, verdict: Verdict) -> list[Event]:
         """Take what conditioning found about the signal."""
-        self._not_before = t
-        if status == self._status and reason == self._status_reason:
-            return []
-        events = self.close("rejected", t) if status == "rejected" else []
-        return events + self._change(status, t, t, reason)
+        status, reason = verdict.status, verdict.reason
+        changes = (status, reason) != (self._status, self._status_reason)
+        events = self.close("rejected", verdict.t) if status == "rejected" and changes else []
+        self._enter_segment(verdict.segment)
+        self._known_at(verdict.t)
+        return events + self._change(status, verdict.t, verdict.t, reason) if changes else events
+
+    def _enter_segment(self, segment: int) -> None:
+        """Go on in another segment, whose clock may be set back."""
+        if segment != self._segment:
+            self._segment, self._decided_ns, self._left_ns = segment, 0, 0
+
+    def _known_at(self, t: int) -> int:
+        """Return when something is decided that data until `t` tell."""
+        self._decided_ns = max(self._decided_ns, t)
+        return self._decided_ns
 
     def lapse(self, reached: int) -> list[Event]:
         """Say so if the evidence ended too long before `reached`, where data time now is."""
@@ -244,7 +254,7 @@ class Decision:
         if self._last_end is None:
             return []
         end = self._last_end
-        decided = max(end + self._silence_ns, self._not_before)
+        decided = end + self._silence_ns
         return self.close("no_data", decided) + self._change("no_data", end, decided, None)
 
     def close(self, reason: Reason, decided: int | None = None) -> list[Event]:
@@ -252,7 +262,7 @@ class Decision:
         events = []
         if self._bout is not None and self._last_end is not None:
             self._mean.merge(self._doubt)
-            end = max(self._last_end, self._bout_start)
+            end = self._left_ns = max(self._last_end, self._bout_start)
             events.append(self._exit(reason, end, end if decided is None else decided))
         self._bout = None
         self._reset()
@@ -261,12 +271,11 @@ class Decision:
     def _change(self, status: Status, t: int, decided: int, reason: Reason | None) -> list[Event]:
         previous, self._status = self._status, status
         self._status_since, self._status_reason = t, reason
-        self._decided_ns = decided
         return [
             Event(
                 kind="status",
                 stream=self._stream,
-                t_decided=decided,
+                t_decided=self._known_at(decided),
                 t_start=t,
                 model=self._model,
                 segment=self._segment,
@@ -281,7 +290,7 @@ class Decision:
         probs = [p / n for p in self._mean.probs]
         return self._event(
             "exit",
-            decided,
+            self._known_at(max(decided, end)),
             t_end=end,
             probs=probs,
             coverage=self._mean.coverage / n,

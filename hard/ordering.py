@@ -13,7 +13,6 @@ batches.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,8 +33,15 @@ JUMP_NS = 10 * NS_PER_S
 """A stamp further than this from the newest one is held aside."""
 JUMP_CONFIRMED_NS = NS_PER_S
 """So much data that continue a held stamp make it a jump."""
-MAX_PENDING_SAMPLES = 200_000
-"""Samples of one sensor that may wait for the watermark."""
+MAX_PENDING_SAMPLES = 65_536
+"""Samples of one sensor that may wait for the watermark: a minute's delay at 1 kHz."""
+MAX_HELD_SAMPLES = 20_000
+"""Samples that may be held aside; more of them within a second are no clock that jumped."""
+MAX_SAME_STAMP = 1000
+"""Samples of one stamp that may wait for the next one."""
+MIN_SPACING_NS = NS_PER_S // 2000
+"""No sensor is read faster; what comes closer is a flood, and thinned."""
+_AT_ONCE = 4096  # bounds the cost of messages full of jumps
 _UNNUMBERED = -1
 
 
@@ -66,129 +72,150 @@ class Settled:
 
 
 class Orderer:
-    """The state of one stream; counts what it drops in `counts`."""
+    """The state of one stream; counts what it drops in `counts`, and the jumps of its clock."""
 
     def __init__(self, counts: Counter[str]) -> None:
         self._counts = counts
-        self._pending: dict[Sensor, list[Samples]] = {}
-        self._last: dict[Sensor, int] = {}  # the last stamp that left, per sensor
-        self._held: list[Samples] = []
-        self._newest: int | None = None
+        self._held: dict[Sensor, _Held] = {}
+        self._start_segment()
+
+    def _start_segment(self) -> None:
+        self._queues: dict[Sensor, _Queue] = {}
+        self._newest: int | None = None  # as of the last message
         self._watermark: int | None = None
         self._numbers = _Numbers()
 
     def feed(self, message: Sequence[Samples], max_delay_ns: int) -> Iterator[Settled]:
         """Accept what arrived together; yield what became final."""
-        queues = [_pieces(samples) for samples in message if len(samples.t)]
-        for round_ in range(max(map(len, queues), default=0)):
-            anchor = self._newest
-            for piece in (queue[round_] for queue in queues if round_ < len(queue)):
-                if anchor is None:
-                    anchor = int(piece.t[0])
-                if abs(int(piece.t[0]) - anchor) <= JUMP_NS:
-                    self._accept(piece, max_delay_ns)
-                elif self._hold(piece):
-                    yield self.flush()
-                    anchor = int(self._held[0].t[0])
-                    held, self._held = self._held, []
-                    for jumped in held:
-                        self._accept(jumped, max_delay_ns)
-            self._advance(message, max_delay_ns)
+        waiting = [samples for samples in message if len(samples.t)]
+        while waiting:
+            jumped: list[Samples] = []
+            for samples in waiting:
+                jumped += self._sift(samples, max_delay_ns)
+            self._advance(max_delay_ns)
+            if jumped:
+                self._counts["jump"] += 1
+                yield self.flush()
+                jumped += self._release_held()
+            waiting = jumped
         if self._watermark is not None:
             yield self._settle(self._watermark)
 
     def flush(self) -> Settled:
         """Make everything final that was accepted and end the segment."""
         settled = self._settle((self._newest or 0) + 1, final=True)
-        self._pending.clear()
-        self._last.clear()
-        self._newest = self._watermark = None
-        self._numbers = _Numbers()
+        self._start_segment()
         return Settled(settled.samples, settled.until, ends_segment=True)
 
     def drain(self) -> Settled | None:
         """Make everything final that was accepted: the source is silent.  The clock goes on."""
         if self._newest is None:
             return None
-        self._watermark = self._newest + 1
-        return self._settle(self._watermark, final=True)
+        settled = self._settle(self._newest + 1, final=True)
+        # Samples of one stamp were spread beyond it: what follows must come after them.
+        self._watermark = 1 + max([self._newest, *(int(s.t[-1]) for s in settled.samples)])
+        return settled
 
     def drop_held(self) -> None:
         """Forget stamps that were held aside and not continued."""
-        self._counts["outlier"] += sum(len(h.t) for h in self._held)
-        self._held = []
+        for sensor in list(self._held):
+            self._counts["outlier"] += self._held.pop(sensor).samples
 
-    def _accept(self, piece: Samples, max_delay_ns: int) -> None:
-        """Put samples among the pending ones, less those behind the watermark."""
-        if self._held:
-            self.drop_held()
-        t = piece.t
-        limit = np.maximum.accumulate(t) - max_delay_ns
+    def _release_held(self) -> list[Samples]:
+        held, self._held = self._held, {}
+        return [piece for stretch in held.values() for piece in stretch.pieces]
+
+    def _sift(self, samples: Samples, max_delay_ns: int) -> list[Samples]:
+        """Accept what fits the clock, hold aside what does not; return all from a jump on."""
+        queue = self._queues.setdefault(samples.sensor, _Queue())
+        flooded = queue.waiting > MAX_PENDING_SAMPLES  # by earlier messages: one may be as long
+        while len(samples.t):
+            if self._newest is None:
+                self._newest = int(samples.t[0])
+            clock = max(self._newest, queue.newest)
+            fits, n = _stretch(samples.t[:_AT_ONCE], clock)
+            piece, samples = samples.part(slice(n)), samples.part(slice(n, None))
+            if fits:
+                piece = self._accepted(piece, queue, max_delay_ns)
+                if flooded:
+                    self._counts["flood"] += len(piece.t)
+                elif len(piece.t):
+                    queue.put(piece.t, piece.x, np.full(len(piece.t), piece.message_id))
+            elif self._hold(piece, clock):
+                return [
+                    *self._held.pop(samples.sensor).pieces,
+                    *([samples] if len(samples.t) else []),
+                ]
+        return []
+
+    def _accepted(self, piece: Samples, queue: _Queue, max_delay_ns: int) -> Samples:
+        """Return samples that fit the clock, less those behind the watermark."""
+        if piece.sensor in self._held:
+            self._counts["outlier"] += self._held.pop(piece.sensor).samples
+        newest = np.maximum(np.maximum.accumulate(piece.t), queue.newest)
+        limit = newest - max_delay_ns
         if self._watermark is not None:
             limit = np.maximum(limit, self._watermark)
-        late = t < limit
+        queue.newest = int(newest[-1])
+        self._numbers.note(piece.message_id, piece.sensor, int(piece.t.max()))
+        late = piece.t < limit
         if late.any():
             self._counts["late"] += int(late.sum())
             piece = piece.part(~late)
-        queue = self._pending.setdefault(piece.sensor, [])
-        if sum(len(p.t) for p in queue) > MAX_PENDING_SAMPLES:
-            self._counts["flood"] += len(piece.t)
-        elif len(piece.t):
-            queue.append(piece)
+        return piece
 
-    def _hold(self, piece: Samples) -> bool:
+    def _hold(self, piece: Samples, clock: int) -> bool:
         """Hold a stray piece aside; return whether it now is a jump of the clock."""
-        newest = self._newest
-        back = newest is not None and piece.t[0] < newest
-        if back and piece.message_id != _UNNUMBERED and self._numbers.seen(piece.message_id):
+        if piece.t[0] < clock and self._numbers.seen(piece.message_id):
             # A numbered message of long ago is a late delivery, not a clock set back.
             self._counts["late"] += len(piece.t)
             return False
-        if self._held and abs(int(piece.t[0]) - int(self._held[-1].t[-1])) > JUMP_NS:
-            self.drop_held()
-        self._held.append(piece)
-        first = min(int(h.t.min()) for h in self._held)
-        last = max(int(h.t.max()) for h in self._held)
-        return last - first >= JUMP_CONFIRMED_NS
+        held = self._held.get(piece.sensor)
+        if held is None or held.samples > MAX_HELD_SAMPLES or not held.continued_by(piece):
+            self._counts["outlier"] += 0 if held is None else held.samples
+            held = self._held[piece.sensor] = _Held()
+        held.append(piece)
+        return held.last - held.first >= JUMP_CONFIRMED_NS
 
-    def _advance(self, message: Sequence[Samples], max_delay_ns: int) -> None:
-        newest = [int(p.t.max()) for queue in self._pending.values() for p in queue]
-        if self._newest is not None:
-            newest.append(self._newest)
-        if not newest:
+    def _advance(self, max_delay_ns: int) -> None:
+        """Move the watermark after all of a message was accepted."""
+        if self._newest is None:
             return
-        self._newest = max(newest)
+        self._newest = max(self._newest, *(queue.newest for queue in self._queues.values()))
         final = self._newest - max_delay_ns
         if max_delay_ns:
-            final = max(final, self._numbers.feed(message, self._newest, max_delay_ns))
+            final = max(final, self._numbers.final(self._newest, max_delay_ns))
         self._watermark = final if self._watermark is None else max(self._watermark, final)
 
     def _settle(self, until: int, *, final: bool = False) -> Settled:
         """Take out what is stamped before `until`."""
         leaving = []
-        for sensor, queue in self._pending.items():
-            t = np.concatenate([p.t for p in queue]) if queue else np.empty(0, np.int64)
-            ready = t < until
-            if not ready.any():
+        for sensor, queue in self._queues.items():
+            if queue.earliest >= until:
                 continue
-            x = np.concatenate([p.x for p in queue])
-            ids = np.concatenate([np.full(len(p.t), p.message_id) for p in queue])
-            rest = _split(sensor, t, x, ids, ~ready)
-            t, x, ids = t[ready], x[ready], ids[ready]
-            if len(t) > 1 and not (t[1:] > t[:-1]).all():
+            t, x, ids = queue.take(until)
+            if not (t[1:] > t[:-1]).all():
                 t, x, ids = self._sort(t, x, ids)
                 waiting = not final and until - t[-1] <= MAX_GAP_NS
                 if waiting and len(t) > 1 and t[-1] == t[-2]:
                     # The next stamp, up to which these are spread, is not known yet.
-                    tail = t == t[-1]
-                    until = min(until, int(t[-1]))
-                    rest = _split(sensor, t, x, ids, tail) + rest
-                    t, x, ids = t[~tail], x[~tail], ids[~tail]
-            self._pending[sensor] = rest
+                    until = int(t[-1])
+                    n = int(np.searchsorted(t, until))
+                    surplus = max(len(t) - n - MAX_SAME_STAMP, 0)
+                    self._counts["flood"] += surplus
+                    tail = slice(n, len(t) - surplus)
+                    queue.put(t[tail], x[tail], ids[tail])
+                    t, x = t[:n], x[:n]
             if len(t):
-                following = min((int(p.t.min()) for p in rest), default=None)
-                leaving.append(Samples(sensor, _spread(t, self._last.get(sensor), following), x))
-                self._last[sensor] = int(t[-1])
+                spread = _spread(t, queue.left, queue.earliest if queue.waiting else None)
+                queue.left = int(t[-1])
+                apart = _apart(spread, queue.kept)
+                if not apart.all():
+                    self._counts["flood"] += int((~apart).sum())
+                    spread, x = spread[apart], x[apart]
+                if len(spread):
+                    queue.kept = int(spread[-1])
+                    leaving.append(Samples(sensor, spread, x))
         return Settled(leaving, until)
 
     def _sort(
@@ -205,26 +232,69 @@ class Orderer:
         return t[order], x[order], ids[order]
 
 
-def _pieces(samples: Samples) -> list[Samples]:
-    """Cut where the stamp jumps by more than JUMP_NS from one sample to the next."""
-    cuts = np.flatnonzero(np.abs(np.diff(samples.t)) > JUMP_NS) + 1
-    bounds = [0, *cuts.tolist(), len(samples.t)]
-    return [samples.part(slice(a, b)) for a, b in pairwise(bounds)]
+class _Held:
+    """Samples of one sensor that stray from the clock but continue each other."""
+
+    def __init__(self) -> None:
+        self.pieces: list[Samples] = []
+        self.samples = 0
+        self.first, self.last = np.iinfo(np.int64).max, -1  # the earliest and latest stamps
+
+    def append(self, piece: Samples) -> None:
+        self.pieces.append(piece)
+        self.samples += len(piece.t)
+        self.first = min(self.first, int(piece.t.min()))
+        self.last = max(self.last, int(piece.t.max()))
+
+    def continued_by(self, piece: Samples) -> bool:
+        return abs(int(piece.t[0]) - int(self.pieces[-1].t[-1])) <= JUMP_NS
 
 
-def _split(
-    sensor: Sensor,
-    t: NDArray[np.int64],
-    x: NDArray[np.float64],
-    ids: NDArray[np.int64],
-    keep: NDArray[np.bool_],
-) -> list[Samples]:
-    """Return the kept samples, one piece a message."""
-    return [
-        Samples(sensor, t[mask], x[mask], int(i))
-        for i in np.unique(ids[keep])
-        if (mask := keep & (ids == i)).any()
-    ]
+class _Queue:
+    """Accepted samples of one sensor that wait for the watermark, in order of arrival."""
+
+    def __init__(self) -> None:
+        self.newest = -1  # of all that were accepted
+        self.left: int | None = None  # the last stamp that left, before it was spread
+        self.kept = -MIN_SPACING_NS  # the same after it was, if not thinned out
+        self._clear()
+
+    def _clear(self) -> None:
+        self.waiting = 0
+        self.earliest = np.iinfo(np.int64).max
+        self._pieces: list[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]] = []
+
+    def put(self, t: NDArray[np.int64], x: NDArray[np.float64], ids: NDArray[np.int64]) -> None:
+        """Append samples and the numbers of their messages."""
+        self.waiting += len(t)
+        self.earliest = min(self.earliest, int(t.min()))
+        self._pieces.append((t, x, ids))
+
+    def take(self, until: int) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+        """Take out what is stamped before `until`."""
+        t, x, ids = (np.concatenate(parts) for parts in zip(*self._pieces, strict=True))
+        self._clear()
+        ready = t < until
+        if not ready.all():
+            self.put(t[~ready], x[~ready], ids[~ready])
+            t, x, ids = t[ready], x[ready], ids[ready]
+        return t, x, ids
+
+
+def _stretch(t: NDArray[np.int64], clock: int) -> tuple[bool, int]:
+    """Tell whether the first stamp fits the clock, and how many stamps in a row do as it does."""
+    first, last = int(t.min()), int(t.max())
+    if last <= clock + JUMP_NS and first >= max(clock, last) - JUMP_NS:
+        return True, len(t)
+    before = np.maximum.accumulate(np.append(clock, t[:-1]))
+    fits = np.abs(t - before) <= JUMP_NS
+    if fits[0]:
+        ends = np.flatnonzero(~fits)
+        return True, int(ends[0]) if len(ends) else len(t)
+    strays = np.abs(t - clock) > JUMP_NS
+    strays[1:] &= np.abs(np.diff(t)) <= JUMP_NS
+    ends = np.flatnonzero(~strays)
+    return False, int(ends[0]) if len(ends) else len(t)
 
 
 def _spread(t: NDArray[np.int64], previous: int | None, following: int | None) -> NDArray[np.int64]:
@@ -245,6 +315,16 @@ def _spread(t: NDArray[np.int64], previous: int | None, following: int | None) -
     return spread
 
 
+def _apart(t: NDArray[np.int64], kept: int) -> NDArray[np.bool_]:
+    """Tell which stamps (ascending) follow the last one kept by MIN_SPACING_NS or more."""
+    apart = np.ones(len(t), bool)
+    if t[0] - kept < MIN_SPACING_NS or (t[1:] - t[:-1] < MIN_SPACING_NS).any():
+        for i, stamp in enumerate(t.tolist()):
+            apart[i] = stamp - kept >= MIN_SPACING_NS
+            kept = stamp if apart[i] else kept
+    return apart
+
+
 class _Numbers:
     """How far a sender's running message numbers make its samples final.
 
@@ -258,17 +338,24 @@ class _Numbers:
         self._ahead: dict[int, dict[Sensor, int]] = {}
         self._reached: dict[Sensor, int] = {}
 
+    def note(self, number: int, sensor: Sensor, end: int) -> None:
+        """Take note of a message (or none) whose samples of `sensor` reach to `end`."""
+        if number == _UNNUMBERED:
+            return
+        if self.seen(number) and end > max(self._reached.values()):
+            # Newer, yet a lower number: the sender restarted.
+            self._first_ns = self._next = None
+            self._ahead.clear()
+            self._reached.clear()
+        ends = self._ahead.setdefault(number, {})
+        ends[sensor] = max(end, ends.get(sensor, end))
+
     def seen(self, number: int) -> bool:
         """Tell whether a message of this or a later number was counted as contiguous."""
-        return self._next is not None and number < self._next
+        return number != _UNNUMBERED and self._next is not None and number < self._next
 
-    def feed(self, message: Sequence[Samples], newest: int, max_delay_ns: int) -> int:
+    def final(self, newest: int, max_delay_ns: int) -> int:
         """Return the time before which nothing is missing; -1 where that is not known."""
-        for samples in message:
-            if samples.message_id != _UNNUMBERED and len(samples.t):
-                ends = self._ahead.setdefault(samples.message_id, {})
-                last = int(samples.t.max())
-                ends[samples.sensor] = max(last, ends.get(samples.sensor, last))
         if self._first_ns is None:
             self._first_ns = newest
         if not self._ahead or newest - self._first_ns <= max_delay_ns:

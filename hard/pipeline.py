@@ -139,7 +139,7 @@ class _Stream:
         events: list[Event] = []
         for item in conditioned:
             if isinstance(item, Verdict):
-                events += self.decision.verdict(item.status, item.t, item.reason)
+                events += self.decision.verdict(item)
                 continue
             for windows in self._windower.feed(item):
                 covered = windows.coverage >= MIN_COVERAGE

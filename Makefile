@@ -1,0 +1,88 @@
+# `make demo` needs python3 (3.11 to 3.13), its venv module and make; the rest comes from PyPI.
+# `make test` needs mosquitto besides, which it installs where it may.
+
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+# The first interpreter that runs and has its venv module (Debian: python3-venv).  It is tried, not
+# looked up: a pyenv shim of a version that is not selected is found and fails.
+USABLE := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+first = $(shell for p in $(1); do "$$p" -c "$(USABLE)" >/dev/null 2>&1 && echo "$$p" && break; done)
+PYTHON := $(call first,python3.11 python3.12 python3.13 python3)
+# The daemon's own suite runs here too, unless that is PYTHON already.
+OTHER := $(call first,python3.13 $(wildcard $(HOME)/.pyenv/versions/3.13*/bin/python3.13))
+OTHER := $(filter-out $(PYTHON),$(OTHER))
+
+BIN := .venv/bin
+SAMPLE := tests/data/day.csv
+SAMPLE_SCRIPT := standing:12 walking:30 sitting:25 running:20 walking:25 standing:10
+
+# Makes the environment of $@ and installs the checkout in it with the extras $(2).  Pip writes the
+# script `hard` last, so its presence says that all went well.
+define environment
+@$(MAKE) --silent --no-print-directory python >/dev/null
+@echo "setting up $(@D:/bin=) (this takes a while the first time)" >&2
+@"$(1)" -m venv --clear $(@D:/bin=)
+@$(@D)/python -m pip install --quiet --editable '.$(2)'
+endef
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: $(BIN)/hard ## set up .venv (no TensorFlow) and replay the bundled recording
+	@echo "$(SAMPLE) is SYNTHETIC: two minutes made by \`hard simulate\`." >&2
+	@$(BIN)/hard replay $(SAMPLE)
+	@echo "Your own: $(BIN)/hard replay FILE; all commands: $(BIN)/hard --help" >&2
+
+test: mosquitto $(OTHER:%=test-3.13) test-all ## set up everything and run all tests
+
+lint: .venv-test/bin/hard ## ruff and mypy (types as of numpy 1.26: Python 3.11)
+	.venv-test/bin/ruff check .
+	.venv-test/bin/ruff format --check .
+	.venv-test/bin/mypy
+
+# Two processes: tflite-runtime can't load a model in one that has imported TensorFlow.
+test-all: .venv-test/bin/hard
+	.venv-test/bin/python -m pytest -rs tests/training
+	.venv-test/bin/python -m pytest -rs --ignore tests/training
+
+test-3.13: .venv-3.13/bin/hard
+	.venv-3.13/bin/python -m pytest -rs --ignore tests/training
+
+test-systemd: ## boot a Debian and run the service in it (root only)
+	systemd/test-service
+
+python: ## name the interpreter that is used
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 to 3.13 with its venv module was found:" \
+	  "apt-get install python3 python3-venv" >&2; exit 1; }
+	@echo "$(PYTHON)"
+
+mosquitto:
+	@if [ ! -x /usr/sbin/mosquitto ] && [ "$$(id -u)" -ne 0 ]; then \
+	  echo "the tests need mosquitto: sudo apt-get install mosquitto" >&2; exit 1; \
+	elif [ ! -x /usr/sbin/mosquitto ]; then \
+	  apt-get update -q && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends mosquitto; \
+	fi
+
+sample: $(BIN)/hard ## make the bundled recording anew (the same bytes every time)
+	$(BIN)/hard simulate $(SAMPLE) $(SAMPLE_SCRIPT:%=--script %)
+
+clean: ## remove everything that the other targets made
+	rm -rf .venv .venv-test .venv-3.13 build dist *.egg-info out
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find hard plugins training tests -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/bin/hard: pyproject.toml
+	$(call environment,$(PYTHON),)
+
+.venv-test/bin/hard: pyproject.toml
+	$(call environment,$(PYTHON),[dev$(comma)train])
+
+.venv-3.13/bin/hard: pyproject.toml
+	$(call environment,$(OTHER),[dev])
+
+comma := ,
+.PHONY: help demo test lint test-all test-3.13 test-systemd python mosquitto sample clean

@@ -1,0 +1,356 @@
+"""Predictions to events: what was entered is left, in order, and nothing flaps or lies."""
+
+import time
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from hard.api import NS_PER_S
+from hard.card import ModelCard
+from hard.conditioning import Verdict
+from hard.decision import UNKNOWN, Decision, DecisionSettings, PredictionBatch
+from hard.windowing import WindowBatch
+from tests.hard.signals import INPUT, T0_NS, card_fields, check_events, seeds
+
+LABELS = ("rest", "walk", "run")
+STRIDE_NS = INPUT.stride_samples * INPUT.period_ns
+WINDOW_NS = INPUT.window_samples * INPUT.period_ns
+CARD = ModelCard.model_validate(card_fields(labels=LABELS))
+FIRST_NS = -(-T0_NS // STRIDE_NS) * STRIDE_NS
+SURE = {
+    "rest": [0.9, 0.05, 0.05],
+    "walk": [0.05, 0.9, 0.05],
+    "run": [0.05, 0.05, 0.9],
+    "?": [0.34, 0.33, 0.33],
+}
+
+
+def predictions(probs, t_start=FIRST_NS, segment=0, run_start=None):
+    """Return consecutive windows from `t_start` on with these probabilities."""
+    starts = t_start + np.arange(len(probs), dtype=np.int64) * STRIDE_NS
+    windows = WindowBatch(
+        segment,
+        starts,
+        starts + WINDOW_NS,
+        np.zeros((len(probs), 0, 0), np.float32),
+        np.ones(len(probs)),
+        np.full(len(probs), t_start if run_start is None else run_start, np.int64),
+    )
+    return PredictionBatch("s", windows, np.asarray(probs, np.float64))
+
+
+def said(words):
+    """Return the probabilities of words such as "rest rest walk ?"."""
+    return [SURE[word] for word in words.split()]
+
+
+def decision(card=CARD, **settings_):
+    return Decision("s", card, DecisionSettings(**settings_))
+
+
+def kinds(events):
+    """Return events in brief: >walk entered, <walk left, =ok status."""
+    marks = {"enter": ">", "exit": "<", "status": "="}
+    return [marks[e.kind] + (e.status or e.activity) for e in events]
+
+
+def window_end(i):
+    """Return when the window of index i ends."""
+    return FIRST_NS + i * STRIDE_NS + WINDOW_NS
+
+
+# -- what holds for every sequence -------------------------------------------------------------
+
+STEPS = st.one_of(
+    st.tuples(st.just("windows"), st.integers(1, 12)),
+    st.tuples(st.just("same"), st.integers(1, 12)),
+    st.tuples(st.just("gap"), st.sampled_from([1, 3, 9, 40])),
+    st.tuples(st.just("segment"), st.sampled_from([-3000, -9, 9, 3000])),
+    st.tuples(st.just("rejected"), st.sampled_from(["a", "b"])),
+    st.tuples(st.just("ok"), st.none()),
+    st.tuples(st.just("silence"), st.none()),
+    st.tuples(st.just("lapse"), st.integers(0, 40)),
+)
+
+
+@st.composite
+def histories(draw):
+    return draw(st.lists(STEPS, min_size=1, max_size=25)), draw(seeds)
+
+
+class Play:
+    """Plays a history to a decision as the pipeline would."""
+
+    def __init__(self, decision_, seed):
+        self.decision = decision_
+        self.rng = np.random.default_rng(seed)
+        self.at, self.run_start, self.segment = FIRST_NS, FIRST_NS, 0
+        self.rejected = False
+        self.events = []
+        self.evidence = FIRST_NS
+
+    def step(self, kind, value):
+        events = getattr(self, kind)(value)
+        for event in events:
+            # A state that was known before what it tells of would be a guess.
+            assert event.t_decided >= (event.t_end or event.t_start)
+        self.events += events
+
+    def windows(self, n, probs=None):
+        if self.rejected:
+            return []
+        if probs is None:
+            probs = self.rng.dirichlet([0.4] * 3, n).round(4)
+        batch = predictions(probs, self.at, self.segment, self.run_start)
+        self.at += n * STRIDE_NS
+        events = self.decision.update(batch)
+        entered = [e for e in events if e.kind == "enter"]
+        ends = set(batch.windows.t_end.tolist())
+        assert all(any(end <= e.t_decided for end in ends) for e in entered)
+        return events
+
+    def same(self, n):
+        return self.windows(n, [self.rng.dirichlet([0.2] * 3).round(4)] * n)
+
+    def gap(self, n):
+        self.at += n * STRIDE_NS + WINDOW_NS // STRIDE_NS * STRIDE_NS
+        self.run_start = self.at - STRIDE_NS // 3
+        return []
+
+    def segment_(self, n):
+        self.segment += 1
+        self.at += n * STRIDE_NS
+        self.run_start = self.at
+        return []
+
+    def rejected_(self, reason):
+        self.rejected = True
+        self.segment += 1
+        self.at += 3 * STRIDE_NS + WINDOW_NS
+        return self.decision.verdict(Verdict("rejected", self.at, self.segment, reason))
+
+    def ok(self, _):
+        self.rejected = False
+        verdict = Verdict("ok", self.at + 3 * NS_PER_S, self.segment)
+        self.run_start = self.at
+        return self.decision.verdict(verdict)
+
+    def silence(self, _):
+        self.gap(8)
+        return self.decision.silence()
+
+    def lapse(self, n):
+        return [] if self.rejected else self.decision.lapse(self.at + n * NS_PER_S)
+
+
+Play.STEP_NAMES = {"segment": "segment_", "rejected": "rejected_"}
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    history=histories(),
+    smoothing_s=st.sampled_from([0, 1.5]),
+    min_dwell_s=st.sampled_from([0, 2, 5]),
+    exit_=st.sampled_from([0.3, 0.5, 1.0]),
+)
+def test_every_bout_is_left_once_in_order_and_ids_are_unique(
+    history, smoothing_s, min_dwell_s, exit_
+):
+    steps, seed = history
+    play = Play(decision(smoothing_s=smoothing_s, min_dwell_s=min_dwell_s, exit=exit_), seed)
+    for kind, value in steps:
+        play.step(Play.STEP_NAMES.get(kind, kind), value)
+        state = play.decision.state()
+        open_ = {e.bout for e in play.events if e.kind == "enter"} - {
+            e.bout for e in play.events if e.kind == "exit"
+        }
+        assert open_ == ({state.bout} if state.bout else set())
+        assert (play.decision.last_evidence_ns is None) == (state.bout is None)
+    play.events += play.decision.close("end_of_data")
+    check_events(play.events, LABELS)
+
+
+@settings(deadline=None, max_examples=50)
+@given(seed=seeds, at=st.lists(st.integers(0, 60), max_size=10))
+def test_batches_of_windows_may_be_cut_anywhere(seed, at):
+    probs = np.random.default_rng(seed).dirichlet([0.4] * 3, 60).round(4)
+    whole, parts = decision(), decision()
+    events = []
+    bounds = [0, *sorted(at), 60]
+    for a, b in pairwise(bounds):
+        start = FIRST_NS + a * STRIDE_NS
+        events += parts.update(predictions(probs[a:b], start, run_start=FIRST_NS))
+    assert whole.update(predictions(probs)) == events
+
+
+# -- what is decided, and when -----------------------------------------------------------------
+
+
+def test_the_first_window_enters_at_once_from_where_the_data_begin():
+    events = decision().update(predictions(said("walk"), run_start=FIRST_NS - NS_PER_S // 2))
+    assert kinds(events) == ["=ok", ">walk"]
+    assert events[1].t_start == FIRST_NS - NS_PER_S // 2
+    assert events[1].t_decided == window_end(0)
+    assert events[1].confidence == 0.9
+
+
+def test_the_onset_of_a_change_is_where_its_lead_began():
+    events = decision().update(predictions(said("rest rest rest rest walk walk walk walk walk")))
+    assert kinds(events) == ["=ok", ">rest", "<rest", ">walk"]
+    left, entered = events[2:]
+    middle = FIRST_NS + 4 * STRIDE_NS + WINDOW_NS // 2
+    assert left.t_end == entered.t_start == middle - STRIDE_NS // 2
+    assert left.t_decided == entered.t_decided
+    assert left.reason == "changed"
+    # It took two seconds of lead, and not a stride more.
+    assert 2 * NS_PER_S <= entered.t_decided - entered.t_start < 2 * NS_PER_S + 2 * STRIDE_NS
+
+
+@pytest.mark.parametrize("words", ["walk run", "walk rest", "rest ?", "run run walk"])
+def test_alternation_faster_than_the_dwell_does_not_flap(words):
+    events = decision(min_dwell_s=4.0).update(predictions(said(f"{words} " * 40)))
+    assert len([e for e in events if e.kind == "enter"]) == 1
+
+
+def test_nothing_probable_is_unknown_and_never_a_label():
+    events = decision().update(predictions(said("? ? ? ?")))
+    assert kinds(events) == ["=ok", f">{UNKNOWN}"]
+    assert events[1].confidence == pytest.approx(0.66)
+    events = decision().update(predictions(said("walk walk walk ? ? ? ? ? ?")))
+    assert kinds(events) == ["=ok", ">walk", "<walk", f">{UNKNOWN}"]
+
+
+def test_unknown_gives_way_to_a_label():
+    events = decision().update(predictions(said("? ? ? run run run run run")))
+    assert kinds(events)[-2:] == [f"<{UNKNOWN}", ">run"]
+
+
+def test_a_label_is_not_entered_below_the_threshold_of_its_card():
+    card = ModelCard.model_validate({**card_fields(), "thresholds": {"walk": 0.95}})
+    events = decision(card).update(predictions(said("walk walk walk walk walk")))
+    assert kinds(events) == ["=ok", f">{UNKNOWN}"]
+
+
+def test_the_exit_gives_means_over_the_bout():
+    decided = decision(smoothing_s=0, min_dwell_s=0)
+    probs = [[0.8, 0.1, 0.1], [0.6, 0.3, 0.1], [0.1, 0.8, 0.1]]
+    exit_ = next(e for e in decided.update(predictions(probs)) if e.kind == "exit")
+    assert exit_.probs == {"rest": 0.7, "walk": 0.2, "run": 0.1}
+    assert exit_.confidence == 0.7
+
+
+@pytest.mark.parametrize("by", ["tick", "data"])
+def test_silence_ends_the_bout_where_its_evidence_ended_and_says_so(by):
+    decided = decision()
+    decided.update(predictions(said("walk walk walk")))
+    end = window_end(2)
+    assert decided.lapse(end + 10 * NS_PER_S) == []
+    events = decided.silence() if by == "tick" else decided.lapse(end + 10 * NS_PER_S + 1)
+    assert kinds(events) == ["<walk", "=no_data"]
+    assert (events[0].t_end, events[0].reason) == (end, "no_data")
+    assert [e.t_decided for e in events] == [end + 10 * NS_PER_S] * 2
+    assert events[1].t_start == end
+    assert decided.state().status == "no_data"
+    assert decided.silence() == []
+
+
+def test_after_silence_ok_is_said_and_a_new_bout_begins():
+    decided = decision()
+    decided.update(predictions(said("walk walk")))
+    decided.silence()
+    later = FIRST_NS + 20 * STRIDE_NS
+    events = decided.update(predictions(said("walk walk"), later))
+    assert kinds(events) == ["=ok", ">walk"]
+    assert events[1].t_start == later
+
+
+def test_data_that_come_after_silence_was_said_are_not_decided_before_it():
+    decided = decision()
+    decided.update(predictions(said("walk walk")))
+    silence = decided.silence()
+    events = decided.update(predictions(said("walk walk"), FIRST_NS + 4 * STRIDE_NS))
+    assert events[-1].kind == "enter"
+    assert events[-1].t_decided >= silence[-1].t_decided
+
+
+def test_a_long_gap_in_the_data_says_what_a_tick_says():
+    probs, later = said("walk walk walk"), FIRST_NS + 40 * STRIDE_NS
+    ticked, jumped = decision(), decision()
+    events = [*ticked.update(predictions(probs)), *ticked.silence()]
+    events += ticked.update(predictions(probs, later))
+    assert events == jumped.update(predictions(probs)) + jumped.update(predictions(probs, later))
+
+
+def test_a_short_gap_ends_nothing():
+    decided = decision()
+    decided.update(predictions(said("walk walk")))
+    assert decided.update(predictions(said("walk"), FIRST_NS + 6 * STRIDE_NS)) == []
+
+
+def test_rejection_ends_the_bout_and_recovery_is_said():
+    decided = decision()
+    events = decided.verdict(Verdict("ok", FIRST_NS + 3 * NS_PER_S, 0))
+    events += decided.update(predictions(said("walk walk walk walk")))
+    t = window_end(3) + 5 * NS_PER_S
+    events += decided.verdict(Verdict("rejected", t, 1, "wrong unit"))
+    assert decided.verdict(Verdict("rejected", t + 1, 1, "wrong unit")) == []
+    assert decided.state().reason == "wrong unit"
+    events += decided.verdict(Verdict("ok", t + 6 * NS_PER_S, 1))
+    assert kinds(events) == ["=ok", ">walk", "<walk", "=rejected", "=ok"]
+    assert (events[2].reason, events[2].t_decided) == ("rejected", t)
+    assert events[3].segment == 1
+    assert events[3].reason == "wrong unit"
+
+
+def test_nothing_is_decided_before_the_signal_was_found_right():
+    decided = decision()
+    verdict = decided.verdict(Verdict("ok", FIRST_NS + 3 * NS_PER_S, 0))
+    events = verdict + decided.update(predictions(said("walk")))
+    events += decided.close("shutdown")
+    assert [e.t_decided for e in events] == [FIRST_NS + 3 * NS_PER_S] * 3
+
+
+def test_a_clock_set_back_ends_the_bout_and_begins_another():
+    decided = decision()
+    decided.update(predictions(said("walk walk walk")))
+    earlier = FIRST_NS - 3600 * NS_PER_S // STRIDE_NS * STRIDE_NS
+    events = decided.update(predictions(said("walk"), earlier, segment=1))
+    assert kinds(events) == ["<walk", ">walk"]
+    assert events[0].t_end == window_end(2)
+    assert events[1].t_decided == earlier + WINDOW_NS
+
+
+def test_the_state_is_that_of_the_open_bout():
+    decided = decision()
+    assert decided.state().status == "checking"
+    *_, entered = decided.update(predictions(said("walk")))
+    decided.update(predictions(said("walk walk"), FIRST_NS + STRIDE_NS))
+    state = decided.state()
+    assert (state.activity, state.since, state.bout) == ("walk", entered.t_start, entered.bout)
+    assert state.t == window_end(2)
+    assert state.confidence == 0.9
+    decided.close("shutdown")
+    assert decided.state().activity is None
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"enter": 1.5}, {"smoothing_s": -1}, {"no_data_after_s": 2}, {"dwell": 1}]
+)
+def test_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(ValidationError):
+        DecisionSettings(**wrong)
+
+
+def test_a_decision_takes_microseconds():
+    probs = np.random.default_rng(0).dirichlet([0.4] * 6, 5000).round(4)
+    labels = [f"label{i}" for i in range(6)]
+    decided = decision(ModelCard.model_validate(card_fields(labels=labels)))
+    batch = predictions(probs)
+    began_s = time.process_time()
+    decided.update(batch)
+    # 9 µs on the machine this was written on; ten times that is a mistake, not a slow machine.
+    assert (time.process_time() - began_s) / 5000 < 100e-6

@@ -1,0 +1,344 @@
+"""The pipe as a whole: the same events however it is fed, and no input that breaks it."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hard.api import NS_PER_S, Annotation, Declared, SampleBatch
+from hard.classifier import TFLiteClassifier
+from hard.decision import DecisionSettings
+from hard.pipeline import Pipeline
+from hard_simulator.model import Bout, Motion, Wearer
+from tests.hard.signals import (
+    T0_NS,
+    FakeClassifier,
+    batches,
+    check_events,
+    cuts,
+    messages,
+    seconds,
+    seeds,
+    uniform,
+    worn,
+)
+
+FAKE = FakeClassifier()
+LABELS = FAKE.card.labels
+
+
+def pipeline(classifier=FAKE, *, max_streams=1000, **decision):
+    chosen = classifier, DecisionSettings(**decision)
+    return Pipeline(lambda _: chosen, max_streams=max_streams)
+
+
+def moving(seconds_, seed=0, rate_hz=50.0, start_ns=T0_NS):
+    """Return stamps and samples of a device that moves little, much and little again."""
+    n = int(seconds_ * rate_hz)
+    x = worn(n, seed)
+    strength = np.repeat([0.3, 2.0, 8.0, 0.3], -(-n // 4))[:n]
+    x[:, :3] += np.random.default_rng(seed).normal(size=(n, 3)) * strength[:, None]
+    return uniform(n, rate_hz, start_ns), x.astype(np.float32)
+
+
+def fed(pipe, feed, reason="end_of_data"):
+    events = [event for message in feed for event in pipe.feed(message)]
+    return events + pipe.finish(reason)
+
+
+def text(events):
+    return [json.dumps(event.payload()) for event in events]
+
+
+def activities(events):
+    return [e.activity for e in events if e.kind == "enter"]
+
+
+# -- the same however it is fed ----------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=10)
+@given(data=st.data(), seed=seeds, rate_hz=st.sampled_from([25.0, 50.0, 104.0]))
+def test_events_are_the_same_bytes_wherever_the_feed_is_cut(data, seed, rate_hz):
+    t, x = moving(40, seed % 1000, rate_hz)
+    rng = np.random.default_rng(seed)
+    for _ in range(int(rng.integers(0, 3))):
+        at = int(rng.integers(0, len(t)))
+        keep = (np.arange(len(t)) < at) | (np.arange(len(t)) >= at + rng.integers(1, 400))
+        t, x = t[keep], x[keep]
+    t[len(t) // 2 :] += int(rng.choice([0, 3600, -3600, 14])) * NS_PER_S
+    whole = text(fed(pipeline(), [batches(t, x)]))
+    assert text(fed(pipeline(), seconds(t, x) if (np.diff(t) > 0).all() else [batches(t, x)])) == (
+        whole
+    )
+    assert text(fed(pipeline(), messages(t, x, data.draw(cuts(len(t), 80))))) == whole
+
+
+def test_a_simulated_walk_through_the_bundled_model_is_the_same_bytes_wherever_cut():
+    classifier = TFLiteClassifier.load("pocket")
+    rng = np.random.default_rng(3)
+    script = [Bout("standing", 20), Bout("walking", 30), Bout("sitting", 25)]
+    accel, gyro = Motion(Wearer.draw("pocket", rng), script, 50.0, rng).read(75 * 50)
+    t, x = uniform(len(accel), start_ns=T0_NS + 1_234_567), np.hstack([accel, gyro])
+    events = fed(pipeline(classifier), seconds(t, x))
+    assert [a for a in activities(events) if a != "unknown"] == ["standing", "walking", "sitting"]
+    check_events(events, classifier.card.labels)
+    for step in (7, 333, len(t)):
+        feed = messages(t, x, [*range(0, len(t), step), len(t)])
+        assert text(fed(pipeline(classifier), feed)) == text(events)
+
+
+@pytest.mark.parametrize("numbered", [False, True])
+def test_swapped_messages_within_the_delay_give_the_same_events(numbered):
+    t, x = moving(40)
+    in_order = seconds(t, x, max_delay_s=3.0)
+    if numbered:
+        in_order = [
+            [replace(b, message_id=i) for b in message] for i, message in enumerate(in_order)
+        ]
+    swapped = [in_order[i] for i in sorted(range(len(in_order)), key=lambda i: i + i % 3 * 0.9)]
+    assert swapped != in_order
+    assert text(fed(pipeline(), swapped)) == text(fed(pipeline(), in_order))
+
+
+def test_events_are_the_same_beside_other_streams():
+    alone, together = {}, {f"s{i}": [] for i in range(200)}
+    pipe = pipeline()
+    feeds = {
+        name: seconds(*moving(8, seed=i % 5, start_ns=T0_NS + i * 10_000_000), stream=name)
+        for i, name in enumerate(together)
+    }
+    for second in range(8):
+        message = [batch for feed in feeds.values() for batch in feed[second]]
+        for event in pipe.feed(message):
+            together[event.stream].append(event)
+    for event in pipe.finish("end_of_data"):
+        together[event.stream].append(event)
+    for name in ("s0", "s77", "s199"):
+        alone[name] = fed(pipeline(), feeds[name])
+        assert text(together[name]) == text(alone[name])
+    for events in together.values():
+        check_events(events, LABELS)
+        assert activities(events)
+
+
+# -- silence -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("gap_s", [11, 40, 3000])
+@pytest.mark.parametrize("offset", [0, 7_000_000])
+def test_a_tick_says_what_a_gap_in_the_data_says(gap_s, offset):
+    t, x = moving(40)
+    t = t + offset
+    t[900:] += gap_s * NS_PER_S
+    before, after = seconds(t[:900], x[:900]), seconds(t[900:], x[900:])
+    gap, ticked = pipeline(), pipeline()
+    events = [event for message in before for event in ticked.feed(message)]
+    events += ticked.tick("s")
+    assert [e.status for e in events if e.kind == "status"] == ["ok", "no_data"]
+    events += fed(ticked, after)
+    assert text(events) == text(fed(gap, before + after))
+
+
+def test_a_tick_gives_at_once_what_waits_for_the_delay():
+    t, x = moving(10)
+    pipe = pipeline()
+    events = [e for message in seconds(t, x, max_delay_s=3.0) for e in pipe.feed(message)]
+    before = pipe.evidence()["s"]
+    *_, left = [e for e in pipe.tick("s") if e.kind == "exit"]
+    assert left.t_end > before + 2 * NS_PER_S
+    assert events
+
+
+def test_data_that_go_on_after_a_tick_as_if_nothing_had_been_make_no_overlapping_bout():
+    t, x = moving(40)
+    pipe = pipeline()
+    feed = seconds(t, x)
+    events = [e for message in feed[:18] for e in pipe.feed(message)]
+    events += pipe.tick("s")
+    events += fed(pipe, feed[18:])
+    check_events(events, LABELS)
+    assert [e.status for e in events if e.kind == "status"] == ["ok", "no_data", "ok"]
+
+
+def test_a_tick_or_a_cut_of_an_unknown_stream_says_nothing():
+    assert pipeline().tick("nobody") == pipeline().cut("nobody") == []
+    assert pipeline().state("nobody") is None
+
+
+def test_ticks_may_repeat():
+    pipe = pipeline()
+    t, x = moving(10)
+    pipe.feed(batches(t, x))
+    assert pipe.tick("s")
+    assert pipe.tick("s") == []
+    assert pipe.state("s").status == "no_data"
+
+
+# -- many streams ------------------------------------------------------------------------------
+
+
+def test_the_stream_silent_longest_is_evicted_and_its_bout_closed():
+    pipe = pipeline(max_streams=2)
+    t, x = moving(10)
+    events = pipe.feed(batches(t, x, stream="a")) + pipe.feed(batches(t, x, stream="b"))
+    events += pipe.feed(batches(t[-1:] + 20_000_000, x[-1:], stream="a"))
+    evicted = pipe.feed(batches(t, x, stream="c"))
+    last = [e for e in evicted if e.kind == "exit" and e.reason == "evicted"]
+    assert [e.stream for e in last] == ["b"]
+    assert pipe.counts["evicted"] == 1
+    assert pipe.state("b") is None
+    assert pipe.state("a") is not None
+    events += evicted + pipe.finish("end_of_data")
+    for name in "abc":
+        check_events([e for e in events if e.stream == name], LABELS)
+
+
+def test_many_strangers_take_no_more_than_the_room_there_is():
+    pipe = pipeline(max_streams=5)
+    for i in range(300):
+        pipe.feed(batches(*moving(0.2), stream=f"s{i}"))
+    assert len(pipe._streams) == 5
+    assert pipe.counts["evicted"] == 295
+
+
+# -- what is left out --------------------------------------------------------------------------
+
+
+def test_annotations_and_nothing_are_no_samples():
+    pipe = pipeline()
+    assert pipe.feed([]) == []
+    assert pipe.feed([Annotation("s", T0_NS, "walking")]) == []
+    assert pipe.feed(batches(uniform(0), worn(0))) == []
+    assert pipe.finish("shutdown") == []
+
+
+def test_windows_that_are_mostly_bridges_are_counted_and_not_classified():
+    t, x = moving(40)
+    keep = np.arange(len(t)) % 11 < 6
+    watched = []
+    chosen = FAKE, DecisionSettings()
+    pipe = Pipeline(lambda _: chosen, watch=watched.append)
+    events = fed(pipe, [batches(t[keep], x[keep])])
+    assert pipe.counts["low_coverage"] > 20
+    assert sum(len(batch.windows) for batch in watched) == 0
+    assert activities(events) == []
+
+
+def test_a_cut_keeps_windows_from_straddling_two_recordings():
+    t, x = moving(10)
+    watched = []
+    chosen = FAKE, DecisionSettings()
+    pipe = Pipeline(lambda _: chosen, watch=watched.append)
+    pipe.feed(batches(t, x))
+    pipe.cut("s")
+    pipe.feed(batches(t + 10 * NS_PER_S, x))
+    pipe.finish("end_of_data")
+    starts = np.concatenate([b.windows.t_start for b in watched])
+    ends = np.concatenate([b.windows.t_end for b in watched])
+    assert not ((starts <= t[-1]) & (ends > t[-1] + 20_000_000)).any()
+    assert {b.windows.segment for b in watched if len(b.windows)} == {0, 1}
+
+
+def test_finishing_closes_every_bout_with_the_reason_and_may_be_repeated():
+    pipe = pipeline()
+    t, x = moving(20)
+    for name in "ab":
+        pipe.feed(batches(t, x, stream=name))
+    assert set(pipe.evidence()) == {"a", "b"}
+    left = [e for e in pipe.finish("shutdown") if e.reason == "shutdown"]
+    assert [e.stream for e in left] == ["a", "b"]
+    assert pipe.evidence() == {}
+    assert pipe.finish("shutdown") == []
+
+
+def test_the_next_run_opens_new_bouts_from_the_grid_it_finds():
+    t, x = moving(40)
+    feed = seconds(t, x)
+    first, second = fed(pipeline(), feed[:20], "shutdown"), fed(pipeline(), feed[20:])
+    bouts = {e.bout for e in first if e.bout} & {e.bout for e in second if e.bout}
+    assert not bouts
+
+
+# -- hostile input -----------------------------------------------------------------------------
+
+STAMPS = [0, 1, -1, 2**63 - 1, -(2**63), T0_NS, T0_NS + 1, 2**62, 9 * 10**18]
+VALUES = [0.0, 9.8, 1e4, -1e4, 1e38, float("nan"), float("inf"), 1e-38]
+
+
+@st.composite
+def hostile_messages(draw):
+    """Draw messages of any sensors, stamps, values, units and numbers the types allow."""
+    rng = np.random.default_rng(draw(seeds))
+    found, clock = [], T0_NS
+    for _ in range(draw(st.integers(1, 25))):
+        message = []
+        start = clock
+        for sensor in draw(
+            st.lists(st.sampled_from(["accel", "gyro", "linear_accel", "gravity"]), max_size=4)
+        ):
+            n = draw(st.sampled_from([0, 1, 2, 50, 300]))
+            rate_hz = draw(st.sampled_from([1.0, 10.0, 50.0, 200.0, 1e6, 1e9]))
+            t = uniform(n, rate_hz, start)
+            x = worn(n, int(rng.integers(1000)))[:, :3].copy()
+            how = draw(st.sampled_from(["right", "right", "stray", "values", "shuffled", "same"]))
+            if how == "stray" and n:
+                t[rng.integers(0, n)] = draw(st.sampled_from(STAMPS))
+            elif how == "values" and n:
+                x[rng.integers(0, n), rng.integers(0, 3)] = draw(st.sampled_from(VALUES))
+            elif how == "shuffled":
+                rng.shuffle(t)
+            elif how == "same":
+                t[:] = start
+            unit = draw(st.sampled_from(["m/s2", "m/s2", "g"]))
+            declared = Declared(
+                "rad/s" if sensor == "gyro" else unit,
+                draw(st.sampled_from([1, 1, -1, None])),
+                draw(st.sampled_from([0.0, 0.0, 3.0])),
+            )
+            number = draw(st.sampled_from([None, 0, 5, 2**80]))
+            message.append(SampleBatch("s", sensor, t, x, declared, None, number))
+            clock = max(clock, int(start + n / rate_hz * NS_PER_S))
+        clock += draw(st.sampled_from([0, 0, 0, 1, 12, -12, 3600])) * NS_PER_S
+        found.append(message)
+    return found
+
+
+@settings(deadline=None, max_examples=30)
+@given(feed=hostile_messages(), ticks=st.sets(st.integers(0, 25)))
+def test_no_input_breaks_the_pipe_or_its_word(feed, ticks):
+    pipe = pipeline()
+    events = []
+    for i, message in enumerate(feed):
+        events += pipe.feed(message)
+        if i in ticks:
+            events += pipe.tick("s")
+    events += pipe.finish("end_of_data")
+    check_events(events, LABELS)
+    for event in events:
+        json.dumps(event.payload(), allow_nan=False)
+
+
+def test_a_broken_stream_does_not_harm_its_neighbour():
+    t, x = moving(30)
+    good = seconds(t, x, stream="good")
+    bad = [
+        [replace(b, t=np.full(len(b), T0_NS), stream="bad") for b in message] for message in good
+    ]
+    pipe = pipeline()
+    events = [e for a, b in zip(good, bad, strict=True) for e in pipe.feed([*b, *a])]
+    events += pipe.finish("end_of_data")
+    assert text([e for e in events if e.stream == "good"]) == text(fed(pipeline(), good))
+
+
+def test_a_clock_that_jumps_every_second_is_no_activity():
+    t, x = moving(60)
+    t += (np.arange(len(t)) // 60 % 2) * 3600 * NS_PER_S
+    pipe = pipeline()
+    events = fed(pipe, messages(t, x, [*range(0, len(t), 60), len(t)]))
+    check_events(events, LABELS)
+    assert activities(events) == []
+    assert pipe.counts["jump"] > 20

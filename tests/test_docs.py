@@ -1,0 +1,225 @@
+"""The documentation is executed: TOML is loaded, `hard` commands and Python are run, figures told.
+
+A block that can't be run has `<!-- not run: why -->` on the line before it.
+"""
+
+import csv
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+import hard.pipeline
+from hard import config
+from hard.card import ModelCard, bundled
+from hard.testing import sample_events
+from tests.broker import Broker
+
+ROOT = Path(__file__).parents[1]
+HARD = Path(sys.executable).with_name("hard")
+SAMPLE = ROOT / "tests/data/day.csv"
+README = ROOT / "README.md"
+SERVICE = ROOT / "systemd/hard.toml"
+DOCUMENTS = sorted([README, ROOT / "CONTRIBUTING.md", *ROOT.glob("plugins/*/README.md")])
+TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block; one whose first line is `# FILE` is meant to be in that file."""
+
+    language: str
+    text: str
+    skipped: bool
+
+    @property
+    def file(self):
+        named = re.match(r"# (\w[\w.-]*\.(?:toml|py))\n", self.text)
+        return named and named[1]
+
+
+def blocks(document):
+    fences = re.finditer(
+        r"(<!-- not run: .+ -->\n)?^```(\w*)\n(.*?)^```$",
+        document.read_text("utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
+    return [Block(match[2], match[3], match[1] is not None) for match in fences]
+
+
+def documents_with(language):
+    return [
+        pytest.param(document, id=str(document.relative_to(ROOT)))
+        for document in DOCUMENTS
+        if any(block.language == language for block in blocks(document))
+    ]
+
+
+@pytest.fixture
+def broker(tmp_path_factory):
+    broker = Broker(tmp_path_factory.mktemp("broker"))
+    broker.start()
+    yield broker
+    broker.close()
+
+
+@pytest.fixture
+def reader(tmp_path):
+    """Where a reader of the documentation works: with a recording of their own."""
+    for path in (tmp_path / "walk.csv", tmp_path / "recordings/walk.csv"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(SAMPLE.read_bytes())
+    return tmp_path
+
+
+@pytest.mark.parametrize("document", documents_with("toml"))
+def test_every_toml_block_is_a_valid_configuration(document, tmp_path):
+    for block in blocks(document):
+        if block.language == "toml" and block.file != "pyproject.toml" and not block.skipped:
+            path = tmp_path / "hard.toml"
+            path.write_text(block.text, "utf-8")
+            configured = config.load(path)
+            assert configured.sources or configured.sinks
+
+
+@pytest.mark.parametrize("document", documents_with("sh"))
+def test_every_hard_command_runs(document, reader, broker):
+    for block in blocks(document):
+        if block.file and block.language == "toml":
+            # A minimal Debian does not know the name localhost.
+            own = f'host = "127.0.0.1"\nport = {broker.port}'
+            text = block.text.replace('host = "localhost"', own)
+            (reader / block.file).write_text(text, "utf-8")
+        elif block.language == "sh" and not block.skipped:
+            for line in block.text.splitlines():
+                command = shlex.split(line, comments=True)
+                if command[:1] == ["hard"]:
+                    run_command(command[1:], reader, broker)
+
+
+def run_command(arguments, folder, broker):
+    if arguments[0] != "run":
+        run([HARD, *arguments], folder)
+        return
+    watcher = broker.watch("hard/+/status")
+    with subprocess.Popen([HARD, *arguments], cwd=folder) as daemon:
+        try:
+            assert watcher.next(TIMEOUT_S)[1] == b"online"
+        finally:
+            daemon.terminate()
+        assert daemon.wait(TIMEOUT_S) == 0
+
+
+def run(command, folder):
+    done = subprocess.run(
+        command, cwd=folder, check=False, capture_output=True, text=True, timeout=TIMEOUT_S
+    )
+    assert done.returncode == 0, f"{command} in {folder}: {done.stderr}"
+
+
+@pytest.mark.parametrize("document", documents_with("python"))
+def test_every_python_block_runs(document, reader):
+    for block in blocks(document):
+        if block.language == "python" and not block.skipped:
+            program = reader / (block.file or "block.py")
+            program.write_text(block.text, "utf-8")
+            run([sys.executable, program.name], reader)
+
+
+def test_the_readme_shows_the_pipe_as_the_code_does():
+    drawing = next(b.text for b in blocks(README) if "source plugins" in b.text)
+    assert drawing in hard.pipeline.__doc__
+
+
+def test_the_readme_declares_a_plugin_where_the_daemon_looks():
+    table = next(tomllib.loads(b.text) for b in blocks(README) if b.file == "pyproject.toml")
+    installed = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    assert table["project"]["entry-points"].keys() <= installed["project"]["entry-points"].keys()
+    assert table["project"]["dependencies"] == [installed["project"]["name"]]
+
+
+def test_the_readme_has_the_figures_of_the_model_cards():
+    assert bundled()
+    rows = re.findall(r"^\| `\w+` \|.*%.*\|$", README.read_text("utf-8"), re.MULTILINE)
+    assert rows == [figures(ModelCard.load(name)[0]) for name in bundled()]
+
+
+def figures(card):
+    test = card.provenance.metrics["test"]
+    low, high = test["interval_95"]
+    data_set = card.provenance.data_sets[0].partition(" (")[0]
+    return (
+        f"| `{card.name}` | {len(test['people'])} people of {data_set} "
+        f"| {test['windows']} | {test['mean_accuracy']:.1%} ({low:.1%} to {high:.1%}) "
+        f"| {test['macro_f1']:.3f} |"
+    )
+
+
+def test_the_readme_names_every_field_of_an_event():
+    status = replace(sample_events(1)[0], kind="status")
+    named = set(re.findall(r"`(\w+)`", README.read_text("utf-8")))
+    assert {field.removesuffix("_ns") for field in status.delivered(0)} <= named
+
+
+def test_the_readme_names_every_exit_code_that_the_unit_does_not_restart():
+    unit = (ROOT / "systemd/hard.service").read_text("utf-8")
+    codes = re.search(r"^RestartPreventExitStatus=(.+)$", unit, re.MULTILINE)[1].split()
+    listed = re.findall(
+        r"^\| (\d+) \| .*not restarted \|$", README.read_text("utf-8"), re.MULTILINE
+    )
+    assert listed == codes
+
+
+def test_a_commented_value_of_the_service_is_the_default(tmp_path):
+    text = SERVICE.read_text("utf-8")
+    uncommented, values = re.subn(r"^#(?=\w+ = )", "", text, flags=re.MULTILINE)
+    path = tmp_path / "hard.toml"
+    path.write_text(uncommented, "utf-8")
+    assert values > 20
+    assert config.load(path).effective() == config.load(SERVICE).effective()
+
+
+def test_the_service_shows_every_setting():
+    shown = set(re.findall(r"^#? ?(\w+) = ", SERVICE.read_text("utf-8"), re.MULTILINE))
+    in_force = {key.rpartition(".")[2] for key in config.load(SERVICE).effective()}
+    assert in_force - {"streams"} <= shown
+
+
+def test_the_examples_of_the_service_can_be_used_as_they_stand(tmp_path):
+    example = r"^# (?=\[|\w+ = )"
+    uncommented = re.sub(example, "", SERVICE.read_text("utf-8"), flags=re.MULTILINE)
+    path = tmp_path / "hard.toml"
+    path.write_text(uncommented, "utf-8")
+    configured = config.load(path)
+    assert configured.settings.model_for("belt-1") == "waist"
+    assert set(configured.sinks) == {"home", "log"}
+
+
+def test_the_bundled_recording_is_what_the_simulator_makes(tmp_path):
+    again = tmp_path / "day.csv"
+    run(["make", "sample", f"SAMPLE={again}", f"BIN={HARD.parent}"], ROOT)
+    for made, kept in zip(rows(again), rows(SAMPLE), strict=True):
+        assert (made["t_ns"], made["label"]) == (kept["t_ns"], kept["label"])
+        for channel in ("accel_x", "accel_y", "accel_z", "gyro_x", "gyro_y", "gyro_z"):
+            # Sines differ in the last digit from machine to machine.
+            assert float(made[channel]) == pytest.approx(float(kept[channel]), abs=2e-4)
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_demo_recognises_most_of_the_bundled_recording(tmp_path):
+    windows = tmp_path / "windows.csv"
+    run([HARD, "replay", SAMPLE, "--predictions", windows], tmp_path)
+    labels = {int(row["t_ns"]): row["label"] for row in rows(SAMPLE)}
+    middles = [(int(r["t_start_ns"]) + int(r["t_end_ns"])) // 2 for r in rows(windows)]
+    true = [labels[min(labels, key=lambda t: abs(t - middle))] for middle in middles]
+    said = [row["activity"] for row in rows(windows)]
+    assert sum(map(str.__eq__, true, said)) >= 0.8 * len(said) > 50
