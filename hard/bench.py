@@ -56,7 +56,7 @@ def _simulated(path: Path, hours: float) -> Path:
     table = {"plugin": "simulator", "script": script * repeat, "realtime": False}
     source: Any = create("sources", "bench", table, "bench")
     with path.open("w", encoding="utf-8") as out:
-        source.run(PlainCsv(out).write, _Never())
+        source.run(PlainCsv(out, labels=False).write, _Never())
     return path
 
 

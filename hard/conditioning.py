@@ -226,13 +226,13 @@ class Conditioner:
             grid = np.arange(k0, k1, dtype=np.int64) * period_ns
             triples, valid, covered = [], np.ones(k1 - k0, bool), np.ones(k1 - k0, bool)
             for group in groups:
-                triple = np.zeros((k1 - k0, 3))
+                parts = []
                 for track in group:
                     part, its_valid, its_covered = track.at(grid)
-                    triple += part
+                    parts.append(part)
                     valid &= its_valid
                     covered &= its_covered
-                triples.append(triple)
+                triples.append(parts[0] if len(parts) == 1 else parts[0] + parts[1])
             values = np.concatenate(triples, axis=1).astype(np.float32)
             self._next_k = k1
             for track in (t for group in groups for t in group):
@@ -371,8 +371,11 @@ class _Track:
 
     def append(self, samples: Samples) -> None:
         """Add final samples."""
-        self.t = np.concatenate([self.t, samples.t])
-        self.x = np.concatenate([self.x, samples.x])
+        if len(self.t):
+            self.t = np.concatenate([self.t, samples.t])
+            self.x = np.concatenate([self.x, samples.x])
+        else:
+            self.t, self.x = samples.t, samples.x
 
     def drop(self, n: int) -> None:
         """Forget the first `n` samples."""

@@ -275,16 +275,23 @@ class _Queue:
         t, x, ids = (np.concatenate(parts) for parts in zip(*self._pieces, strict=True))
         self._clear()
         ready = t < until
-        if not ready.all():
-            self.put(t[~ready], x[~ready], ids[~ready])
-            t, x, ids = t[ready], x[ready], ids[ready]
-        return t, x, ids
+        n = int(np.count_nonzero(ready))
+        if n == len(t):
+            return t, x, ids
+        if ready[:n].all():  # in order, as nearly always: no copies
+            self.put(t[n:], x[n:], ids[n:])
+            return t[:n], x[:n], ids[:n]
+        self.put(t[~ready], x[~ready], ids[~ready])
+        return t[ready], x[ready], ids[ready]
 
 
 def _stretch(t: NDArray[np.int64], clock: int) -> tuple[bool, int]:
     """Tell whether the first stamp fits the clock, and how many stamps in a row do as it does."""
     first, last = int(t.min()), int(t.max())
     if last <= clock + JUMP_NS and first >= max(clock, last) - JUMP_NS:
+        return True, len(t)
+    steps = t[1:] - t[:-1]
+    if abs(int(t[0]) - clock) <= JUMP_NS and steps.min() >= 0 and steps.max() <= JUMP_NS:
         return True, len(t)
     before = np.maximum.accumulate(np.append(clock, t[:-1]))
     fits = np.abs(t - before) <= JUMP_NS

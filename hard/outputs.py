@@ -75,14 +75,17 @@ class PredictionsCsv:
 class PlainCsv:
     """Messages of one stream as the plain CSV that the `file` source reads.
 
-    Accelerometer and gyroscope of a message must share their stamps, in m/s² and rad/s.
+    Accelerometer and gyroscope of a message must share their stamps, in m/s² and rad/s.  Without
+    `labels` the annotations are left out.
     """
 
-    def __init__(self, file: IO[str]) -> None:
+    def __init__(self, file: IO[str], *, labels: bool = True) -> None:
         self._file = file
+        self._labels = labels
         self._label = ""
         self.rows = 0
-        file.write("t_ns,accel_x,accel_y,accel_z,gyro_x,gyro_y,gyro_z,label\n")
+        names = ["t_ns", "accel_x", "accel_y", "accel_z", "gyro_x", "gyro_y", "gyro_z"]
+        file.write(",".join([*names, *(["label"] if labels else [])]) + "\n")
 
     def write(self, message: Message) -> None:
         """Append the rows of a message."""
@@ -96,9 +99,10 @@ class PlainCsv:
             while notes and notes[0][0] <= t:
                 self._label = notes.pop(0)[1]
             cells = ",".join(f"{value:.4f}" for value in row)
-            self._file.write(f"{t},{cells},{self._label}\n")
-        for _, self._label in notes:
-            pass
+            label = f",{self._label}" if self._labels else ""
+            self._file.write(f"{t},{cells}{label}\n")
+        if notes:
+            self._label = notes[-1][1]
         self.rows += len(accel)
 
 
