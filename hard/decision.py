@@ -95,6 +95,7 @@ class Decision:
         self._model = card.identity
         self._labels = [*card.labels, UNKNOWN]
         self._unknown = len(card.labels)
+        self._nobody: list[int | None] = [None] * len(self._labels)
         self._enter = [max(settings.enter, card.thresholds.get(x, 0.0)) for x in card.labels]
         self._settings = settings
         self._stride_ns = card.input.stride_samples * card.input.period_ns
@@ -114,7 +115,7 @@ class Decision:
     def _reset(self) -> None:
         """Forget the past: what comes next is judged afresh."""
         self._smooth: list[float] = []
-        self._lead: list[int | None] = [None] * len(self._labels)
+        self._lead = self._nobody
         self._mean = _Mean(self._unknown)
         self._doubt = _Mean(self._unknown)  # windows that speak for another label, so far
         self._last_end = None
@@ -184,9 +185,10 @@ class Decision:
         events: list[Event] = []
         chosen = self._choose()
         if chosen == self._bout:
-            self._mean.merge(self._doubt)
             self._mean.add(probs, coverage)
-            self._doubt = _Mean(self._unknown)
+            if self._doubt.n:
+                self._mean.merge(self._doubt)
+                self._doubt = _Mean(self._unknown)
             return events
         self._doubt.add(probs, coverage)
         onset = self._lead[chosen]
@@ -197,15 +199,20 @@ class Decision:
             events.append(self._exit("changed", onset, t_end))
         self._bout, self._bout_start, self._bout_segment = chosen, onset, self._segment
         self._mean, self._doubt = self._doubt, _Mean(self._unknown)
-        self._lead = [None] * len(self._labels)
+        self._lead = self._nobody
         events.append(self._event("enter", self._known_at(t_end)))
         return events
 
     def _follow_leads(self, begin: int, probs: list[float]) -> None:
         """Note since when each label has led the present one without a break."""
-        present = probs[self._bout] if self._bout not in {None, self._unknown} else 0.0
+        present, best = 0.0, max(probs)
+        if self._bout is not None and self._bout != self._unknown:
+            present = probs[self._bout]
+        if present == best >= self._settings.unknown_below:
+            self._lead = self._nobody
+            return
         leads = [p > present for p in probs]
-        leads.append(max(probs) < self._settings.unknown_below)
+        leads.append(best < self._settings.unknown_below)
         self._lead = [
             (begin if since is None else since) if leads_now else None
             for since, leads_now in zip(self._lead, leads, strict=True)

@@ -7,7 +7,7 @@ not on when the daemon started; a window holds no gap and no border between segm
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -100,19 +100,27 @@ class Windower:
         stride, length = wanted.stride_samples, wanted.window_samples
         first = -(-self._k0 // stride) * stride
         starts = np.arange(first - self._k0, self._filled - length + 1, stride)
-        index = starts[:, None] + np.arange(length)
         t_start = (self._k0 + starts).astype(np.int64) * wanted.period_ns
         windows = WindowBatch(
             segment=self._segment,
             t_start=t_start,
             t_end=t_start + length * wanted.period_ns,
-            values=self._values[index],
-            coverage=self._covered[index].mean(axis=1),
+            values=self._cut(self._values, starts, (length, self._values.shape[1])),
+            coverage=self._cut(self._covered, starts, (length,)).mean(axis=1),
             run_start=np.full(len(starts), self._run_k0 * wanted.period_ns, np.int64),
         )
         if len(starts):
             self._discard(int(starts[-1]) + min(stride, self._filled - int(starts[-1])))
         return windows
+
+    def _cut(
+        self, held: NDArray[Any], starts: NDArray[np.intp], shape: tuple[int, ...]
+    ) -> NDArray[Any]:
+        """Return a copy of `held` from each start on, [w, *shape]."""
+        cut = np.empty((len(starts), *shape), held.dtype)
+        for window, start in zip(cut, starts.tolist(), strict=True):
+            window[...] = held[start : start + shape[0]]
+        return cut
 
     def _discard(self, n: int) -> None:
         """Drop the first `n` points."""
