@@ -68,7 +68,7 @@ mosquitto:
 	fi
 
 sample: $(BIN)/hard ## make the bundled recording anew (the same bytes every time)
-	$(BIN)/hard simulate $(SAMPLE) $(SAMPLE_SCRIPT:%=--script %)
+	$(BIN)/hard simulate --force $(SAMPLE) $(SAMPLE_SCRIPT:%=--script %)
 
 clean: ## remove everything that the other targets made
 	rm -rf .venv .venv-test .venv-3.13 build dist *.egg-info out

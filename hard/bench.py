@@ -53,7 +53,10 @@ def _simulated(path: Path, hours: float) -> Path:
     script = ["walking:300", "standing:120", "upstairs:60", "walking:240", "sitting:600"]
     script = [*script, "downstairs:60", "running:240", "standing:180"]
     repeat = max(round(hours * 2), 1)
-    table = {"plugin": "simulator", "script": script * repeat, "realtime": False}
+    share = hours * 2 / repeat
+    bouts = [entry.split(":") for entry in script]
+    scaled = [f"{activity}:{max(float(s) * share, 2.0):.2f}" for activity, s in bouts]
+    table = {"plugin": "simulator", "script": scaled * repeat, "realtime": False}
     source: Any = create("sources", "bench", table, "bench")
     with path.open("w", encoding="utf-8") as out:
         source.run(PlainCsv(out, labels=False).write, _Never())

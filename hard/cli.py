@@ -159,7 +159,8 @@ def replay(
         str, typer.Option(help='"max", or how many times faster than time: 1, 10 …')
     ] = "max",
     join: Annotated[
-        float | None, typer.Option(min=0, help="Make the files one recording, so far apart (s).")
+        float | None,
+        typer.Option(min=0, max=1e7, help="Make the files one recording, so far apart (s)."),
     ] = None,
     publish: Annotated[
         str | None, typer.Option(help="Deliver to this sink of the configuration.")
@@ -190,6 +191,7 @@ def replay(
         "platform": platform,
         "start": start,
     }
+    _refuse_overwriting(files, predictions, plot)
     configuration = _configuration(config)
     sources = _file_sources(files, {k: v for k, v in options.items() if v is not None})
     pace = _pace(speed)
@@ -200,7 +202,10 @@ def replay(
             sources, configuration, model, join, pace, predictions, show, plotted=plot is not None
         )
         if plot is not None:
-            drawn.draw(plot, outcome)
+            try:
+                drawn.draw(plot, outcome)
+            except OSError as error:
+                _fail(f"{plot}: can't be written: {error.strerror}")
     if not outcome.windows:
         _fail(
             f"{files[0]}: no window: {outcome.seconds:.2f} s of data are less than the model "
@@ -218,12 +223,21 @@ def replay(
         raise typer.Exit(1)
 
 
+def _refuse_overwriting(files: Sequence[Path], *outputs: Path | None) -> None:
+    """Exit where an output would take the place of an input or of another output."""
+    taken = {path.resolve() for path in files}
+    for out in outputs:
+        if out is not None and out.resolve() in taken:
+            _fail(f"{out}: it is needed for something else in this call; name another file", 2)
+        taken |= {out.resolve()} if out is not None else set()
+
+
 def _pace(speed: str) -> float | None:
     if speed == "max":
         return None
     with contextlib.suppress(ValueError):
         pace = float(speed)
-        if 0 < pace < 1e6:
+        if 1e-3 <= pace <= 1e6:
             return pace
     raise typer.BadParameter(
         f"{speed!r}: give max, or a factor such as 1 or 10", param_hint="speed"
@@ -311,8 +325,10 @@ def _replayed(
             )
         except (UnusableInput, ModelRefused) as error:
             _fail(error)
-    if interrupted:
-        typer.echo("interrupted: what follows is what was decided until then", err=True)
+        except OSError as error:
+            _fail(f"{predictions}: can't be written: {error.strerror}")
+        if interrupted:
+            _fail("interrupted", INTERRUPTED)  # and no half-written file is left
     return outcome, plot
 
 
@@ -320,7 +336,7 @@ def _require_matplotlib() -> None:
     from importlib.util import find_spec  # noqa: PLC0415
 
     if find_spec("matplotlib") is None:
-        _fail("--plot needs matplotlib: pip install 'hard-daemon[plot]'")
+        _fail(f"--plot needs matplotlib: {sys.executable} -m pip install matplotlib")
 
 
 @contextlib.contextmanager
@@ -472,11 +488,14 @@ def simulate(
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another wearer.")] = 0,
     rate: Annotated[float, typer.Option(help="Sampling rate, Hz.")] = 50.0,
     start: Annotated[str, typer.Option(help="First stamp (RFC 3339).")] = "2024-01-01T00:00:00Z",
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write a SYNTHETIC recording with its labels, as plain CSV."""
     from hard.outputs import PlainCsv, written_aside  # noqa: PLC0415
     from hard.plugins import PluginError, create  # noqa: PLC0415
 
+    if out.exists() and not force:
+        _fail(f"{out}: there is a file of this name; give another, or --force to replace it")
     table = {
         "plugin": "simulator",
         "script": script or [],
@@ -503,7 +522,7 @@ def simulate(
 
             source.run(write, stop)
     except PluginError as error:
-        _fail("; ".join(f"{key}: {fault}" for key, fault in error.faults), 2)
+        _fail("; ".join(f"{key}: {fault}" if key else fault for key, fault in error.faults), 2)
     except OSError as error:
         _fail(f"{out}: can't be written: {error.strerror}")
     typer.echo(f"{out}: {rows.rows} synthetic rows, {rows.rows / rate:.0f} s", err=True)
@@ -558,9 +577,14 @@ def bench(
     as_json: JsonOption = False,
 ) -> None:
     """Measure the pipe against the bare interpreter loop, in the same run."""
+    from hard.api import UnusableInput  # noqa: PLC0415
     from hard.bench import measure  # noqa: PLC0415
+    from hard.card import ModelRefused  # noqa: PLC0415
 
-    figures = measure(file, hours=hours, model=model, live_s=live)
+    try:
+        figures = measure(file, hours=hours, model=model, live_s=live)
+    except (UnusableInput, ModelRefused) as error:
+        _fail(error)
     if as_json:
         typer.echo(json.dumps(figures))
         return

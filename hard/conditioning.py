@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from hard.card import ModelInput
 
-__all__ = ["Conditioner", "GridBlock", "Verdict"]
+__all__ = ["Conditioned", "Conditioner", "GridBlock", "SegmentEnd", "Verdict"]
 
 CHECK_NS = 3 * NS_PER_S
 """How much of a segment is looked at before any of it is used."""
@@ -39,6 +39,8 @@ MAX_VALUE = 1e4
 """No sensor reads more, in m/s² or rad/s."""
 MAX_T_NS = 9_000_000_000 * NS_PER_S
 """No clock shows a later time (the year 2255); int64 ends a little after it."""
+MAX_TURN_RAD_S = 15.0
+"""Nothing worn turns faster for most of 3 s: running reaches 5."""
 _GRID_POINTS_AT_ONCE = 4096
 _FIGURE = re.compile(r"\d[\d.e+-]*")  # one that wanders makes no other reason
 _RATE_TOLERANCE = 0.95  # a nominal 20 Hz that is measured as 19.6 passes for 20
@@ -76,6 +78,16 @@ class Verdict:
     reason: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SegmentEnd:
+    """The segment's data reached data time `t`; what follows belongs to another clock."""
+
+    t: int
+
+
+Conditioned: TypeAlias = GridBlock | Verdict | SegmentEnd
+
+
 class Conditioner:
     """The state of one stream on its way to one model's grid."""
 
@@ -99,7 +111,7 @@ class Conditioner:
         """Every window that ends at or before this data time has left; None before the first."""
         return None if self._next_k is None else self._next_k * self._wanted.period_ns
 
-    def feed(self, batches: Iterable[SampleBatch]) -> Iterator[GridBlock | Verdict]:
+    def feed(self, batches: Iterable[SampleBatch]) -> Iterator[Conditioned]:
         """Take what arrived together; yield what became final on the grid."""
         message, max_delay_s = [], 0.0
         for batch in batches:
@@ -110,13 +122,13 @@ class Conditioner:
         for settled in self._orderer.feed(message, int(max_delay_s * NS_PER_S)):
             yield from self._take(settled)
 
-    def drain(self) -> Iterator[GridBlock | Verdict]:
+    def drain(self) -> Iterator[Conditioned]:
         """Yield all that can be had without further samples: the source fell silent."""
         settled = self._orderer.drain()
         if settled is not None:
             yield from self._take(settled, silent=True)
 
-    def flush(self) -> Iterator[GridBlock | Verdict]:
+    def flush(self) -> Iterator[Conditioned]:
         """Yield the rest and begin a new segment: the data end, or another recording follows."""
         self._orderer.drop_held()
         yield from self._take(self._orderer.flush())
@@ -141,7 +153,7 @@ class Conditioner:
         self._counts["out_of_range"] += int((finite & ~good).sum())
         return samples.part(good)
 
-    def _take(self, settled: Settled, *, silent: bool = False) -> Iterator[GridBlock | Verdict]:
+    def _take(self, settled: Settled, *, silent: bool = False) -> Iterator[Conditioned]:
         for samples in settled.samples:
             if not self._used:
                 self._tracks.setdefault(samples.sensor, _Track())
@@ -153,6 +165,8 @@ class Conditioner:
         if self._used:
             yield from self._grid(settled.until, ends=ends)
         if settled.ends_segment:
+            if self.reached_ns is not None:
+                yield SegmentEnd(self.reached_ns)
             if self._tracks:
                 self.segment += 1
             self._start_segment()
@@ -203,16 +217,17 @@ class Conditioner:
                 return _MISSING[sensor], used
             rate_hz = _rate_hz(tile[sensor].t)
             if rate_hz < self._wanted.min_rate_hz * _RATE_TOLERANCE:
-                reason = (
+                too_slow = (
                     f"{sensor} comes at {rate_hz:.1f} Hz, the model needs at least "
                     f"{self._wanted.min_rate_hz:g} Hz: raise the sender's sampling rate"
                 )
-                return reason, used
+                return too_slow, used
         if self._signs_unknown:
             return _SIGN_UNKNOWN, used
-        if "accel" in tile:
-            return _judge_gravity(tile["accel"].x), used
-        return None, used
+        reason = _judge_turning(tile["gyro"].x) if "gyro" in sensors else None
+        if reason is None and "accel" in tile:
+            reason = _judge_gravity(tile["accel"].x)
+        return reason, used
 
     def _grid(self, until: int, *, ends: bool) -> Iterator[GridBlock]:
         """Yield the grid points whose whole support is known."""
@@ -248,6 +263,10 @@ _MISSING: dict[Sensor, str] = {
     "gravity": _NO_GRAVITY,
     "gyro": "no gyroscope: this model needs one; switch it on at the sender",
 }
+_GYRO_UNIT = (
+    "wrong unit: the gyroscope turns faster than anything worn does: the data are likely in "
+    "degrees per second; declare that (gyro_unit)"
+)
 _SIGN_UNKNOWN = (
     "sign unknown: iOS and Android report opposite signs and the data do not say which; "
     'set platform = "ios" or platform = "android" for this source'
@@ -270,6 +289,12 @@ def _rate_hz(t: NDArray[np.int64]) -> float:
     return NS_PER_S / max(period_ns, 1.0)
 
 
+def _judge_turning(x: NDArray[np.float64]) -> str | None:
+    """Return what is wrong with angular rates float64[n, 3] that should be in rad/s."""
+    turning = float(np.median(np.linalg.norm(x, axis=1)))
+    return _GYRO_UNIT if turning > MAX_TURN_RAD_S else None
+
+
 def _judge_gravity(x: NDArray[np.float64]) -> str | None:
     """Return what is wrong with total acceleration float64[n, 3] that should be in m/s².
 
@@ -282,7 +307,7 @@ def _judge_gravity(x: NDArray[np.float64]) -> str | None:
     if mean > 30 or norm > 30:
         return f"wrong unit: {found}: the data are likely m/s² declared as g"
     if 0.6 <= mean <= 1.4 and norm <= 3:
-        return f"wrong unit: {found}: the data are likely in g; declare accel_unit g"
+        return f"wrong unit: {found}: the data are likely in g; declare that (accel_unit)"
     if mean < 3 and not 6 <= norm <= 30:
         return f"{found}: {_NO_GRAVITY}"
     return None

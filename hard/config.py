@@ -135,7 +135,7 @@ def load(path: Path | None) -> Configuration:
         table = tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # tomllib's own, of the encoding, of its depth
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     faults: list[tuple[str, str]] = []
     settings = Settings()

@@ -180,7 +180,7 @@ class Decision:
             self._smooth = [p + keep * (s - p) for p, s in zip(probs, self._smooth, strict=True)]
         else:
             self._smooth = probs
-        self._last_end = t_end
+        self._last_end, self._last_segment = t_end, self._segment
         self._follow_leads(begin, probs)
         events: list[Event] = []
         chosen = self._choose()
@@ -269,7 +269,9 @@ class Decision:
         events = []
         if self._bout is not None and self._last_end is not None:
             self._mean.merge(self._doubt)
-            end = self._left_ns = max(self._last_end, self._bout_start)
+            end = max(self._last_end, self._bout_start)
+            if self._last_segment == self._segment:  # else it ended by another clock
+                self._left_ns = end
             events.append(self._exit(reason, end, end if decided is None else decided))
         self._bout = None
         self._reset()

@@ -5,6 +5,7 @@ Called by the command line.  A file appears whole or not at all.
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
@@ -27,7 +28,13 @@ __all__ = ["PlainCsv", "Plot", "PredictionsCsv", "written_aside"]
 
 @contextmanager
 def written_aside(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a file beside `path` that takes its place when the block ends without an error."""
+    """Open a file beside `path` that takes its place when the block ends without an error.
+
+    Follows symbolic links; raises OSError for what is there and no regular file.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is there and no regular file", str(path))
     aside = path.with_name(f".{path.name}.part")
     try:
         with open(aside, mode, encoding=None if "b" in mode else "utf-8") as file:  # noqa: PTH123 - mode is any

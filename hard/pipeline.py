@@ -18,7 +18,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from hard.api import SampleBatch
-from hard.conditioning import Conditioner, Verdict
+from hard.conditioning import Conditioner, SegmentEnd, Verdict
 from hard.decision import Decision, DecisionSettings, PredictionBatch
 from hard.windowing import Windower
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from hard.api import Event, Message, Reason, StreamState
     from hard.classifier import TFLiteClassifier
-    from hard.conditioning import GridBlock
+    from hard.conditioning import Conditioned
 
 __all__ = ["MIN_COVERAGE", "Pipeline"]
 
@@ -135,11 +135,14 @@ class _Stream:
     def finish(self, reason: Reason) -> list[Event]:
         return self.flush() + self.decision.close(reason)
 
-    def _run(self, conditioned: Iterable[GridBlock | Verdict]) -> list[Event]:
+    def _run(self, conditioned: Iterable[Conditioned]) -> list[Event]:
         events: list[Event] = []
         for item in conditioned:
             if isinstance(item, Verdict):
                 events += self.decision.verdict(item)
+                continue
+            if isinstance(item, SegmentEnd):
+                events += self.decision.lapse(item.t)
                 continue
             for windows in self._windower.feed(item):
                 covered = windows.coverage >= MIN_COVERAGE

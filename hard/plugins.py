@@ -104,4 +104,6 @@ def explain(fault: Any, known: list[str]) -> tuple[str, str]:
         return key, f"unknown key; known here: {', '.join(sorted(known))}"
     if fault["type"] == "missing":
         return key, "missing"
-    return key, f"{fault['msg'].removeprefix('Value error, ')} (it is {fault['input']!r})"
+    told = fault["msg"].removeprefix("Value error, ")
+    # A check of the whole table has the table for its input: too much to show.
+    return key, told if isinstance(fault["input"], dict) else f"{told} (it is {fault['input']!r})"

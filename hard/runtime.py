@@ -60,6 +60,8 @@ __all__ = [
 MAX_STREAMS = 10_000
 BACKOFF_FIRST_S = 1.0
 BACKOFF_MAX_S = 60.0
+REPEAT_S = 1.0
+"""A second request to stop is a request to hurry only so long after the first."""
 SETTLED_S = 60.0
 """An attempt that lasted this long was a success: the next outage backs off from the start."""
 RESTARTS = 5
@@ -644,6 +646,11 @@ class _PipelineThread:
 
     def _publish(self, events: list[Event], streams: list[str]) -> None:
         self._log.append(events)
+        for event in events:
+            if event.kind == "status":
+                level = logging.WARNING if event.status == "rejected" else logging.INFO
+                why = f": {event.reason}" if event.reason else ""
+                _log.log(level, "stream %s: %s%s", event.stream, event.status, why)
         self.events += len(events)
         for stream in dict.fromkeys([*streams, *(event.stream for event in events)]):
             self._states.show(stream, self._pipeline.state(stream))
@@ -678,6 +685,7 @@ class Runtime:
         self._states = StateBoard()
         self._requests: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._deadline_s = math.inf
+        self._asked_s = math.inf
         self._inbox = Inbox(options.inbox_messages, options.inbox_samples, options.no_data_after_s)
         self._plugins: Mapping[str, Source[Any] | Sink[Any]] = {**sources, **sinks}
         self._pipeline_counts = pipeline.counts
@@ -734,8 +742,11 @@ class Runtime:
         the main thread may hold: `SimpleQueue.put` is reentrant.
         """
         now_s = time.monotonic()
-        first = self._deadline_s == math.inf
-        self._deadline_s = now_s + self._options.shutdown_s if first else now_s
+        if self._deadline_s == math.inf:
+            self._asked_s = now_s
+            self._deadline_s = now_s + self._options.shutdown_s
+        elif now_s > self._asked_s + REPEAT_S:  # sooner it is the same request, sent twice
+            self._deadline_s = now_s
         self._look()
 
     def counts(self) -> dict[str, int]:

@@ -98,6 +98,8 @@ def test_every_hard_command_runs(document, reader, broker):
         elif block.language == "sh" and not block.skipped:
             for line in block.text.splitlines():
                 command = shlex.split(line, comments=True)
+                if command[:2] == ["hard", "simulate"]:
+                    (reader / command[2]).unlink(missing_ok=True)  # a reader has none yet
                 if command[:1] == ["hard"]:
                     run_command(command[1:], reader, broker)
 

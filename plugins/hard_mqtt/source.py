@@ -6,6 +6,7 @@ it in a thread of its own and calls `run` again after `SourceUnavailable`.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from fnmatch import fnmatchcase
@@ -37,6 +38,9 @@ _LOOP_S = 0.2
 _PACKET_OVERHEAD_BYTES = 1024  # fixed header, topic and properties around a payload
 
 Topic = Annotated[str, AfterValidator(checked_pattern)]
+
+
+_log = logging.getLogger(__name__)
 
 
 class MqttSourceConfig(BrokerConfig):
@@ -186,6 +190,8 @@ class _Subscriber:
     def _on_subscribe(
         self, _client: Any, _data: Any, _mid: int, reasons: list[ReasonCode], _props: Any
     ) -> None:
+        topics = ", ".join(self._config.topics)
+        _log.info("connected to %s, listening on %s", self._config.address, topics)
         for topic, reason in zip(self._config.topics, reasons, strict=False):
             if reason.is_failure:
                 self._fail(

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from itertools import pairwise
@@ -309,6 +310,30 @@ def test_simulate_is_the_same_for_the_same_seed_and_leaves_nothing_half_written(
     assert done.returncode == 2
     assert "flying" in done.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.csv", "b.csv"]
+
+
+def test_no_output_takes_the_place_of_something_else(day, tmp_path):
+    own = tmp_path / "own.csv"
+    shutil.copy(day, own)
+    assert hard("replay", own, "--predictions", own).returncode == 2
+    twice = hard("replay", own, "--predictions", tmp_path / "a", "--plot", tmp_path / "a")
+    assert twice.returncode == 2
+    assert hard("simulate", own, "--script", "walking:5").returncode == 1
+    assert own.read_bytes() == day.read_bytes()
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    assert hard("replay", own, "--predictions", fifo).returncode == 1
+    assert fifo.is_fifo()
+
+
+def test_an_interrupted_replay_leaves_nothing_half_written(day, tmp_path):
+    out = tmp_path / "windows.csv"
+    command = [sys.executable, "-m", "hard", "replay", str(day), "--speed", "1"]
+    with subprocess.Popen([*command, "--predictions", str(out)], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()  # the first event: it is well under way
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+    assert not list(tmp_path.iterdir())
 
 
 def test_plugins_lists_what_is_installed():

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hard.api import NS_PER_S, STANDARD_GRAVITY_M_S2, Declared, SampleBatch
-from hard.conditioning import MAX_T_NS, MAX_VALUE, Conditioner, Verdict
+from hard.conditioning import MAX_T_NS, MAX_VALUE, Conditioner, GridBlock, Verdict
 from hard.windowing import Windower
 from hard_simulator.model import Wearer, activities, simulate
 from tests.hard.signals import (
@@ -47,7 +47,7 @@ class Run:
         for item in items:
             if isinstance(item, Verdict):
                 self.verdicts.append(item)
-            else:
+            elif isinstance(item, GridBlock):
                 self.blocks.append(item)
                 self.windows += windower.feed(item)
 
@@ -283,7 +283,7 @@ def test_a_sensor_that_stops_ends_the_windows_and_not_the_time():
     accel, gyro = batches(t, x)
     part = replace(gyro, t=t[:500], values=gyro.values[:500])
     conditioner = Conditioner(INPUT, Counter())
-    blocks = [b for b in conditioner.feed([accel, part]) if not isinstance(b, Verdict)]
+    blocks = [b for b in conditioner.feed([accel, part]) if isinstance(b, GridBlock)]
     assert sum(int(b.valid.sum()) for b in blocks) == 500
     assert conditioner.reached_ns > t[-1] - NS_PER_S
 

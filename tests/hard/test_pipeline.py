@@ -77,6 +77,17 @@ def test_events_are_the_same_bytes_wherever_the_feed_is_cut(data, seed, rate_hz)
     assert text(fed(pipeline(), messages(t, x, data.draw(cuts(len(t), 80))))) == whole
 
 
+def test_a_silence_before_a_clock_set_back_is_told_wherever_the_feed_is_cut():
+    t, x = moving(40, 209, 25.0)
+    keep = (np.arange(len(t)) < 300) | (np.arange(len(t)) >= 590)
+    t, x = t[keep], x[keep]
+    t[len(t) // 2 + 60 :] -= 3600 * NS_PER_S
+    whole = text(fed(pipeline(), [batches(t, x)]))
+    assert any('"no_data"' in event for event in whole)
+    for cut in range(50, len(t), 37):
+        assert text(fed(pipeline(), messages(t, x, [0, cut, len(t)]))) == whole
+
+
 def test_a_simulated_walk_through_the_bundled_model_is_the_same_bytes_wherever_cut():
     classifier = TFLiteClassifier.load("pocket")
     rng = np.random.default_rng(3)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hard.card import ModelInput
+    from hard.conditioning import Conditioned
     from hard.windowing import WindowBatch
     from hard_training.datasets import Recording
 
@@ -56,7 +57,7 @@ def cut(recording: Recording, wanted: ModelInput) -> Iterator[WindowBatch]:
     """Yield the recording's windows; raise `UnusableInput` where the edge rejects it."""
     conditioner, windower = Conditioner(wanted, Counter()), Windower(wanted)
 
-    def conditioned() -> Iterator[GridBlock | Verdict]:
+    def conditioned() -> Iterator[Conditioned]:
         for message in recording.messages:
             yield from conditioner.feed(b for b in message if isinstance(b, SampleBatch))
         yield from conditioner.flush()
@@ -64,7 +65,7 @@ def cut(recording: Recording, wanted: ModelInput) -> Iterator[WindowBatch]:
     for given in conditioned():
         if isinstance(given, GridBlock):
             yield from windower.feed(given)
-        elif given.status == "rejected":
+        elif isinstance(given, Verdict) and given.status == "rejected":
             raise UnusableInput(f"{recording.name}: {given.reason}")
 
 
