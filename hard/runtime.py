@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from hard.eventlog import Cursor, EventLog
 
 __all__ = [
+    "REPEAT_S",
     "Inbox",
     "Pipeline",
     "Runtime",

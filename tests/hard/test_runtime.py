@@ -35,7 +35,15 @@ from hard.api import (
     UnusableInput,
 )
 from hard.eventlog import EventLog
-from hard.runtime import Inbox, Runtime, RuntimeOptions, Silence, SinkThread, StateBoard
+from hard.runtime import (
+    REPEAT_S,
+    Inbox,
+    Runtime,
+    RuntimeOptions,
+    Silence,
+    SinkThread,
+    StateBoard,
+)
 
 PATIENCE_S = 10
 
@@ -666,12 +674,22 @@ def test_a_second_request_to_stop_leaves_at_once(path):
     with Running(path, [Played("mqtt", then(emits("phone-1", 1), idles))], [sink]) as running:
         sink.until(lambda: "write" in sink.calls)
         running.runtime.stop()
-        sink.release.wait(0.3)
+        sink.release.wait(REPEAT_S + 0.1)
         began_s = time.monotonic()
         running.runtime.stop()
         running.ended()
         assert time.monotonic() - began_s < 1.0
     sink.release.set()
+
+
+def test_the_same_request_to_stop_sent_twice_leaves_no_bout_open(path):
+    sink = Collected()
+    with Running(path, [Played("mqtt", then(emits("phone-1", 40), idles))], [sink]) as running:
+        sink.until(lambda: sink.events)
+        running.runtime.stop()
+        running.runtime.stop()
+        assert running.ended() == 0
+    assert sink.events[-1].reason == "shutdown"
 
 
 def test_a_sink_that_is_away_does_not_hold_up_the_exit(path):
