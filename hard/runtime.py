@@ -737,7 +737,7 @@ class Runtime:
             return self._shut_down()
 
     def stop(self) -> None:
-        """Ask for the shutdown, from any thread or signal handler; again: leave at once.
+        """Ask for the shutdown, from any thread or signal handler; again later: leave at once.
 
         A handler may interrupt any line of the main thread, so nothing here takes a lock that
         the main thread may hold: `SimpleQueue.put` is reentrant.
