@@ -11,7 +11,7 @@ import hashlib
 import os
 import struct
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -147,7 +147,7 @@ class TFLiteClassifier:
         self._output: int = target["index"]
 
     @classmethod
-    def load(cls, name_or_path: str | Path) -> TFLiteClassifier:
+    def load(cls, name_or_path: str | Path) -> Self:
         """Load a model by name or path after checking hash, operators and golden window.
 
         Raises `ModelRefused` naming the file and what is wrong with it.

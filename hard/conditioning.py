@@ -41,7 +41,7 @@ MAX_T_NS = 9_000_000_000 * NS_PER_S
 """No clock shows a later time (the year 2255); int64 ends a little after it."""
 MAX_TURN_RAD_S = 15.0
 """Nothing worn turns faster for most of 3 s: running reaches 5."""
-_GRID_POINTS_AT_ONCE = 4096
+_GRID_POINTS_AT_ONCE = 16384
 _FIGURE = re.compile(r"\d[\d.e+-]*")  # one that wanders makes no other reason
 _RATE_TOLERANCE = 0.95  # a nominal 20 Hz that is measured as 19.6 passes for 20
 

@@ -57,7 +57,7 @@ class WindowBatch:
 class Windower:
     """The state of one stream; holds at most a window and one block of grid points."""
 
-    def __init__(self, wanted: ModelInput, block_points: int = 4096) -> None:
+    def __init__(self, wanted: ModelInput, block_points: int = 16384) -> None:
         """`block_points` bounds how many grid points are taken up at a time."""
         self._wanted = wanted
         self._block = block_points

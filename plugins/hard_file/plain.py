@@ -6,7 +6,7 @@ See the README for the columns.  This is also the form in which other tools shou
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import compress
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -122,41 +122,38 @@ class _PlainCsv:
         """Yield one message per block of rows."""
         label = ""
         with opened(self.path) as file:
-            for rows in CsvFile(file, str(self.path)).rows(self.columns, skip):
-                in_range = self._in_range(rows, skip)
-                t = self._stamps(rows, in_range)
-                values = rows.values[in_range].astype(np.float32)
+            for read in CsvFile(file, str(self.path)).rows(self.columns, skip):
+                rows = self._in_range(read, skip)
+                t = self._stamps(rows)
+                values = rows.values.astype(np.float32)
                 message: list[SampleBatch | Annotation] = []
                 if len(t):
                     for at, (sensor, declared) in enumerate(self.declared.items()):
                         xyz = values[:, 3 * at : 3 * at + 3]
                         message.append(SampleBatch(self.stream, sensor, t, xyz, declared))
                 if rows.labels is not None:
-                    labels = compress(rows.labels, in_range.tolist())
-                    for moment, text in zip(t.tolist(), labels, strict=True):
-                        if text != label:
-                            message.append(Annotation(self.stream, moment, text))
-                            label = text
+                    labels = [label, *rows.labels]
+                    for at, (old, new) in enumerate(pairwise(labels)):
+                        if old != new:
+                            message.append(Annotation(self.stream, int(t[at]), new))
+                    label = labels[-1]
                 yield message
 
-    def _in_range(self, rows: Rows, skip: Skip) -> NDArray[np.bool_]:
-        """Mark the rows whose `t_s` fits 64-bit ns; skip the others."""
+    def _in_range(self, rows: Rows, skip: Skip) -> Rows:
+        """Keep the rows whose `t_s` fits 64-bit ns; skip the others."""
         if "t_s" not in self.columns.values:
-            return np.ones(len(rows), np.bool_)
-        in_range: NDArray[np.bool_] = (
-            np.abs(rows.values[:, -1]) <= LAST_S - self.start_ns / NS_PER_S
-        )
+            return rows
+        in_range = np.abs(rows.values[:, -1]) <= LAST_S - self.start_ns / NS_PER_S
         for row in rows.row[~in_range].tolist():
             skip("time_out_of_range", f"{self.path}: row {row + 1} has a t_s beyond 64-bit ns")
-        return in_range
+        return rows if in_range.all() else rows.part(in_range)
 
-    def _stamps(self, rows: Rows, kept: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def _stamps(self, rows: Rows) -> NDArray[np.int64]:
         if self.columns.time is not None:
-            return rows.t[kept]
+            return rows.t
         if self.rate_hz is not None:
-            ns = rows.row[kept] * NS_PER_S / self.rate_hz
-            return self.start_ns + _rounded(ns)
-        seconds = rows.values[kept, -1]
+            return self.start_ns + _rounded(rows.row * NS_PER_S / self.rate_hz)
+        seconds = rows.values[:, -1]
         whole = np.floor(seconds)  # apart from the rest, or the product would lose digits
         return self.start_ns + _rounded(whole) * NS_PER_S + _rounded((seconds - whole) * NS_PER_S)
 

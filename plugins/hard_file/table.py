@@ -2,7 +2,7 @@
 
 Not a general CSV library: one header line, numeric columns found by name, at most one text column.
 Every format of this plugin reads through it.  A block that is regular throughout is parsed in one
-go (as a JSON array, which is the fastest exact parser among the daemon's dependencies); any
+go (as a JSON array, because simdjson is the fastest exact parser of numbers there is); any
 irregularity sends that block, and that block only, down the careful path, which looks at each row,
 keeps the good ones and names what is wrong with the others.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import json
 import lzma
 import struct
 import zipfile
@@ -18,11 +19,12 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from itertools import compress
 from operator import itemgetter
 from typing import IO, TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import orjson
 
 from hard.api import UnusableInput
 
@@ -44,10 +46,11 @@ __all__ = [
 ]
 
 MAX_LINE_BYTES = 64 * 1024
-BLOCK_BYTES = 256 * 1024
+BLOCK_BYTES = 384 * 1024
 LARGEST = 1e30
 """Beyond this a number is no reading; float32 holds 3.4e38, which leaves room for sums."""
-_LINE_END = b"-777777777"
+_MARK = -(10**15)
+_MAX_LABELS = 32
 
 Skip: TypeAlias = Callable[[str, str], None]
 """Told of every row left out: the reason (a word) and a sentence."""
@@ -79,6 +82,11 @@ class Rows:
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.row)
+
+    def part(self, keep: NDArray[np.bool_]) -> Rows:
+        """Return some of the rows."""
+        labels = None if self.labels is None else list(compress(self.labels, keep))
+        return Rows(self.row[keep], self.t[keep], self.values[keep], labels)
 
 
 class _BadRow(Exception):  # noqa: N818 - it never leaves this module
@@ -235,11 +243,12 @@ class _Parser:
         self._time_at = None if columns.time is None else header.index(columns.time)
         self._label_at = None if columns.label is None else header.index(columns.label)
         times = [] if self._time_at is None else [self._time_at]
-        self._numeric_at = sorted(self._values_at + times)
+        self._numeric_at = times + self._values_at
         first = self._numeric_at[0]
         self._numeric = itemgetter(
             *self._numeric_at if len(self._numeric_at) > 1 else [slice(first, first + 1)]
         )
+        self._numbers = _number_parser()
         self._next_row = 0
 
     def parse(self, block: bytes) -> Rows:
@@ -249,58 +258,52 @@ class _Parser:
 
     def _parse_regular(self, block: bytes) -> Rows | None:
         """Parse a block in one go; None when anything in it needs a closer look."""
-        if not block or _may_have_long_line(block):
+        if not block or b'"' in block or b"[" in block or _may_have_long_line(block):
             return None
-        if self._label_at is None:  # most files are numbers throughout
-            rows = self._from_json(block, list(range(self._n_columns)), None)
+        last = self._n_columns - 1
+        if self._time_at in (None, 0) and self._label_at in (None, last):
+            n_numbers = self._n_columns if self._label_at is None else last
+            rows = self._from_json(block, list(range(n_numbers)), labelled=n_numbers == last)
             if rows is not None:
                 return rows
-        if b'"' in block:
-            return None
         lines = [line.split(b",") for line in block[:-1].split(b"\n")]
         if set(map(len, lines)) != {self._n_columns}:
             return None
-        labels = None
+        ends = [b"\n"] * len(lines)
         if self._label_at is not None:
-            fields = [line[self._label_at] for line in lines]
-            texts = {field: _text(field) for field in set(fields)}
-            labels = [texts[field] for field in fields]
-        numbers = b"".join([b",".join(self._numeric(line)) + b"\n" for line in lines])
-        return self._from_json(numbers, self._numeric_at, labels)
+            ends = [b",%s\n" % line[self._label_at] for line in lines]
+        numbers = b"".join(
+            [b",".join(self._numeric(line)) + end for line, end in zip(lines, ends, strict=True)]
+        )
+        return self._from_json(numbers, self._numeric_at, labelled=self._label_at is not None)
 
-    def _from_json(
-        self, block: bytes, columns_at: list[int], labels: list[str] | None
-    ) -> Rows | None:
-        """Parse lines of the numbers in `columns_at` as one JSON array, a mark for each line end.
+    def _from_json(self, block: bytes, columns_at: list[int], *, labelled: bool) -> Rows | None:
+        """Parse lines of the numbers in `columns_at`, then maybe a label, as one JSON array.
 
-        Where every mark stands in the last column, every line has its columns.
+        A number that no reading comes near marks each line's end and says which label stood there:
+        where there is one mark a line, each behind the last column, every line has its columns.
         """
-        # true and false would pass as numbers, and a mark in the file for a line's end
-        if b"t" in block or b"f" in block or _LINE_END in block:
-            return None
         width = len(columns_at)
+        marked = _marked(block, labelled=labelled)
+        if marked is None:
+            return None
+        text, labels = marked
         try:
-            flat = orjson.loads(
-                b"[" + block[:-1].replace(b"\n", b"," + _LINE_END + b",") + b"," + _LINE_END + b"]"
-            )
-            n, rest = divmod(len(flat), width + 1)
-            # A Struct of one's own: struct.pack would keep 100 of them.
-            packed = struct.Struct(f"{len(flat)}d").pack(*flat)
-            t = np.zeros(n, np.int64)
-            if self._time_at is not None:
-                stamps = flat[columns_at.index(self._time_at) :: width + 1]
-                t = np.frombuffer(struct.Struct(f"{n}q").pack(*stamps), np.int64)
-        except (ValueError, OverflowError, struct.error):
+            matrix = self._numbers(text).reshape(-1, width + 1)
+        except (ValueError, TypeError, RuntimeError):  # the last for an integer beyond 64 bits
             return None
-        if rest:
+        numbers, marks = matrix[:, :-1], matrix[:, -1]
+        one_mark_a_line = marks.max() <= _MARK < numbers.min()
+        if not (one_mark_a_line and numbers.max() <= LARGEST):
             return None
-        matrix = np.frombuffer(packed, np.float64).reshape(n, width + 1)
-        values = matrix[:, [columns_at.index(at) for at in self._values_at]] + 0.0
-        if not ((matrix[:, -1] == int(_LINE_END)).all() and np.abs(values).max() <= LARGEST):
+        values = matrix.take([columns_at.index(at) for at in self._values_at], axis=1) + 0.0
+        t = None if self._time_at is None else _exact_stamps(matrix[:, 0], block)
+        if t is None and self._time_at is not None:
             return None
-        row = np.arange(self._next_row, self._next_row + n, dtype=np.int64)
-        self._next_row += n
-        return Rows(row, t, values, labels)
+        row = np.arange(self._next_row, self._next_row + len(matrix), dtype=np.int64)
+        self._next_row += len(matrix)
+        names = [labels[i] for i in (_MARK - marks).astype(int).tolist()] if labelled else None
+        return Rows(row, np.zeros(len(row), np.int64) if t is None else t, values, names)
 
     def _parse_carefully(self, block: bytes) -> Rows:
         """Look at every line by itself."""
@@ -338,6 +341,73 @@ class _Parser:
         return [(self._next_row, t, values, label)]
 
 
+def _number_parser() -> Callable[[bytes], NDArray[np.float64]]:
+    """Return what turns a JSON array of numbers into an array, or raises.
+
+    ValueError, TypeError or RuntimeError for anything else.
+    """
+    try:
+        from simdjson import Array, Parser  # noqa: PLC0415 - there is no wheel for 32-bit ARM
+    except ImportError:
+        return _numbers_in_python
+    parser = Parser()
+
+    def numbers(text: bytes) -> NDArray[np.float64]:
+        found = parser.parse(text)
+        assert isinstance(found, Array)  # its text begins with a bracket
+        return np.frombuffer(found.as_buffer(of_type="d"), np.float64)
+
+    return numbers
+
+
+def _numbers_in_python(text: bytes) -> NDArray[np.float64]:
+    if b"t" in text or b"f" in text:
+        raise ValueError("true and false are no numbers")
+    return np.array(json.loads(text), np.float64)
+
+
+def _marked(block: bytes, *, labelled: bool) -> tuple[bytes, list[str]] | None:
+    """Return a block's numbers as a JSON array with a mark for each line's end, and its labels.
+
+    The mark is `_MARK` less the number of the label that stood there; None for too many labels.
+    """
+    labels: list[str] = []
+    text = block
+    while (newline := text.find(b"\n")) >= 0:
+        if len(labels) == _MAX_LABELS:
+            return None
+        end = text[text.rfind(b",", 0, newline) : newline + 1] if labelled else b"\n"
+        text = text.replace(end, b",%d," % (_MARK - len(labels)))
+        labels.append(_text(end[1:]))
+    return b"".join((b"[", memoryview(text)[:-1], b"]")), labels
+
+
+def _exact_stamps(stamps: NDArray[np.float64], block: bytes) -> NDArray[np.int64] | None:
+    """Return integer stamps, which stand first in a block's lines, None where that is not sure.
+
+    A float64 is a few hundred ns off for a time in ns since the epoch: its last three digits
+    are taken from the text.
+    """
+    width = block.find(b",")
+    t: NDArray[np.int64]
+    if width <= 15:
+        whole = np.rint(stamps) == stamps
+        return stamps.astype(np.int64) if whole.all() and np.abs(stamps).max() < 2**53 else None
+    text = np.frombuffer(block, np.uint8)
+    ends = np.append(0, np.flatnonzero(text == ord("\n"))[:-1] + 1) + width
+    in_range = stamps.min() >= 2**53 and stamps.max() < 2**62
+    if not in_range or (text.take(ends, mode="clip") != ord(",")).any():
+        return None
+    last = np.zeros(len(stamps))
+    for place in (3, 2, 1):
+        digit = text[ends - place] - ord("0")  # anything but a digit wraps round to more than 9
+        if digit.max() > 9:
+            return None
+        last = last * 10 + digit
+    t = np.rint((stamps - last) / 1000).astype(np.int64) * 1000 + last.astype(np.int64)
+    return t if np.abs(t - stamps).max() <= 256 else None
+
+
 def _may_have_long_line(block: bytes) -> bool:
     """Tell whether some stretch of half the limit has no line end in it."""
     half = MAX_LINE_BYTES // 2
@@ -359,10 +429,15 @@ def _number(field: bytes) -> float:
 
 
 def _integer(field: bytes) -> int:
+    no_integer = _BadRow("not_a_number", f"has {field[:40]!r} where integer ns belong")
     try:
-        value = int(field.replace(b"_", b"?"))
-    except ValueError:
-        raise _BadRow("not_a_number", f"has {field[:40]!r} where integer ns belong") from None
+        value = Decimal(field.replace(b"_", b"?").decode("ascii"))
+    except (ValueError, InvalidOperation):
+        raise no_integer from None
+    if not value.is_finite():
+        raise no_integer
     if not -(2**63) <= value < 2**63:
         raise _BadRow("time_out_of_range", f"has the time {field[:40]!r}, beyond 64 bits")
-    return value
+    if value != int(value):
+        raise no_integer
+    return int(value)

@@ -99,7 +99,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
         finally:
             tracemalloc.stop()
 
-    few, many = peak_bytes(30_000), peak_bytes(150_000)
+    few, many = peak_bytes(80_000), peak_bytes(400_000)
     assert many < 1.2 * few
     assert many < 8_000_000
 

@@ -2,7 +2,9 @@
 
 import io
 import math
+import sys
 import tracemalloc
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -31,20 +33,28 @@ def read(text, columns=COLUMNS, block_bytes=256 * 1024):
     return rows, times, values, labels, skipped
 
 
+def whole(number):
+    """Read an integer, which may be written 12.0 or 1e3."""
+    value = Fraction(number.decode("ascii"))
+    if value.denominator != 1:
+        raise ValueError(number)
+    return int(value)
+
+
 def plain_reading(line):
     """Read one unquoted line of HEADER's columns with nothing but Python: a row, or a reason."""
     fields = line.split(b",")
     if len(fields) != 5:
         return "wrong_columns"
     row = []
-    for number, kind in ((fields[0], int), (fields[3], float), (fields[1], float)):
+    for number, kind in ((fields[0], whole), (fields[3], float), (fields[1], float)):
         try:
             row.append(kind(number))
         except ValueError:
             return "not_a_number"
         if b"_" in number:
             return "not_a_number"
-        if kind is int and not -(2**63) <= row[0] < 2**63:
+        if kind is whole and not -(2**63) <= row[0] < 2**63:
             return "time_out_of_range"
         if kind is float and (math.isnan(row[-1]) or abs(row[-1]) > LARGEST):
             return "not_finite"
@@ -66,7 +76,7 @@ odd_numbers = st.sampled_from(
 times = st.one_of(
     st.integers(1_700_000_000_000_000_000, 1_700_000_100_000_000_000).map(lambda t: b"%d" % t),
     st.sampled_from([b"9223372036854775807", b"9223372036854775808", b"-9223372036854775808"]),
-    st.sampled_from([b"1.0", b"1e3", b"-5", b"x", b"true", b"1_0", b" 12", b"12\r", b""]),
+    st.sampled_from([b"1.0", b"1e3", b"1.5", b"-5", b"x", b"true", b"1_0", b" 12", b"12\r", b""]),
 )
 words = st.sampled_from([b"walking", b"", b" sitting ", b"caf\xc3\xa9", b"true", b"7"])
 fields = st.tuples(times, good_numbers | odd_numbers, words, good_numbers | odd_numbers, words)
@@ -131,8 +141,13 @@ def test_arbitrary_rows_raise_nothing_and_do_not_depend_on_the_block_size(data, 
     assert read(text, block_bytes=block_bytes) == whole
 
 
-def test_times_beyond_2_to_the_53_stay_exact():
-    assert read(HEADER + b"1700000000000000001,1,n,2,l\n")[1] == [1700000000000000001]
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1), st.booleans())
+@example([1700000000000000499, 1700000000000000501, 4611686018427387903], False)
+def test_times_stay_exact_whatever_stands_beside_them(stamps, carefully):
+    text = HEADER + b"".join(b"%d,1,n,2,l\n" % t for t in stamps) + b'"\n' * carefully
+    assert read(text)[1] == stamps
+    no_label = HEADER + b"".join(b"%d,1,0,2,0\n" % t for t in stamps) + b'"\n' * carefully
+    assert read(no_label, NUMBERS_ONLY)[1] == stamps
 
 
 def test_numbers_are_rounded_as_python_rounds_them():
@@ -255,3 +270,15 @@ def test_what_cannot_be_a_table_is_refused_with_the_reason(data, why):
 
 def test_two_rows_glued_together_at_the_start_are_not_taken_for_decimal_commas():
     assert read(b"t,x\n1,2,3\n4,5\n", Columns(("x",), "t"))[1] == [4]
+
+
+@given(st.lists(lines, max_size=12))
+@example([b"1,true,n,2.5,l"])
+@example([b"1,[2],n,2.5,l"])
+@example([b"1,NaN,n,2.5,l"])
+def test_without_simdjson_the_same_is_read(table):
+    text = HEADER + b"1,0.5,n,2.5,l\n" + b"\n".join(table)
+    with_it = read(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "simdjson", None)
+        assert read(text) == with_it
