@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -30,20 +30,24 @@ __all__ = [
     "SCHEMA_VERSION",
     "STANDARD_GRAVITY_M_S2",
     "Annotation",
+    "Calibrate",
     "Confirm",
     "Declared",
     "Emit",
     "Event",
+    "Found",
     "Kind",
     "Message",
     "PluginConfig",
     "Reason",
     "SampleBatch",
     "Sensor",
+    "Silence",
     "Sink",
     "SinkUnavailable",
     "Source",
     "SourceUnavailable",
+    "Stage",
     "Status",
     "Stop",
     "StreamState",
@@ -89,13 +93,16 @@ class Declared:
     iOS frame (it reads -9.81), None when the source can't tell; it applies to the three kinds of
     acceleration only.  `max_delay_s` is how far behind the newest sample another one may still
     arrive: 0 for serial ports and files, 3 s for phones.  `clock` is "relative" when stamps count
-    from the recording's start.
+    from the recording's start, "device" when they are another machine's time (since its boot, or
+    since its session began): conditioning maps those to the epoch by `t_received_ns`.  `rate_hz`
+    is the sampling rate that the sender states, None where it states none.
     """
 
     unit: Unit
     sign: Literal[1, -1] | None = 1
     max_delay_s: float = 0.0
-    clock: Literal["epoch", "relative"] = "epoch"
+    clock: Literal["epoch", "relative", "device"] = "epoch"
+    rate_hz: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,8 +139,28 @@ class Annotation:
     text: str
 
 
-Message: TypeAlias = Sequence[SampleBatch | Annotation]
-"""What arrived together: all of it is accepted before the stream's watermark moves."""
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Nothing arrived on this stream for too long: what the runtime tells the pipeline.
+
+    Only a recording that `hard` made emits it, or a replay would decide otherwise than live did.
+    """
+
+    stream: str
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrate:
+    """The wearer of this stream stands still and upright now; emitted as `Silence` is."""
+
+    stream: str
+
+
+Message: TypeAlias = Sequence[SampleBatch | Annotation | Silence | Calibrate]
+"""What arrived together: all of it is accepted before the stream's watermark moves.
+
+`Silence` and `Calibrate` stand alone in their message.
+"""
 
 Emit: TypeAlias = Callable[[Message], None]
 Confirm: TypeAlias = Callable[[int], None]
@@ -290,6 +317,28 @@ class Stop(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step of a plugin's `probe`: what was tried, whether it worked, and what to do if not.
+
+    `ok` None means that it can't be told (nothing arrived yet); `detail` says what was seen.
+    """
+
+    name: str
+    ok: bool | None
+    detail: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Something that `scan` found: where it is, what speaks there, and the settings that use it."""
+
+    address: str
+    detail: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
 class PluginConfig(BaseModel):
     """Base of every plugin's `Config`: an unknown key is an error, values are not coerced."""
 
@@ -322,6 +371,15 @@ class _Plugin(ABC, Generic[ConfigT]):
             told = detail if detail.startswith(self.name) else f"{self.name}: {detail}"
             self.log.warning("%s (said once, counted as %s)", told, reason)
 
+    def probe(self, timeout_s: float) -> Iterator[Stage]:
+        """Try what this instance needs, stage by stage, to the first that fails.  Optional.
+
+        Called for `hard doctor`, by a process of its own and never while the instance runs; takes
+        at most about `timeout_s` and leaves everything as it was.
+        """
+        del timeout_s
+        return iter(())
+
 
 class Source(_Plugin[ConfigT]):
     """Where samples come from.
@@ -339,6 +397,15 @@ class Source(_Plugin[ConfigT]):
         retry or sleep here), `UnusableInput` when the input can never be right.  Bad messages or
         rows are `skip`ped, not raised.
         """
+
+    @classmethod
+    def scan(cls, timeout_s: float) -> Iterator[Found]:
+        """Look around for what this plugin could read, for at most about `timeout_s`.  Optional.
+
+        Called for `hard sources scan`; never raises for what is not there.
+        """
+        del timeout_s
+        return iter(())
 
 
 class Sink(_Plugin[ConfigT]):

@@ -3,9 +3,11 @@
 Pure, in data time, called by the pipeline (and by training, with the very same code).  What comes
 out depends on the samples and their order of arrival, not on how they were cut into batches:
 
+    clock    `hard.clock`: another machine's time becomes time since the epoch
     scale    to m/s² and rad/s in the Android frame; what is not finite is dropped and counted
     order    `hard.ordering`: final samples, sorted, or the end of a segment
-    check    each 3 s until they look like what was declared; before that nothing is used
+    check    each 3 s against what was declared: nothing is used before the first that agree, nor
+             after two in a row that do not
     bridge   gaps up to 0.2 s are filled; longer ones end a run
     grid     resampled values at k * period since the epoch, each with "valid" and "covered"
 """
@@ -20,12 +22,13 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from hard.api import NS_PER_S, STANDARD_GRAVITY_M_S2, SampleBatch, Sensor, Unit
+from hard.clock import DeviceClock
 from hard.ordering import MAX_GAP_NS, Orderer, Samples, Settled
 from hard.resampling import HALF_WIDTH_PERIODS, taps_for
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -41,8 +44,11 @@ MAX_T_NS = 9_000_000_000 * NS_PER_S
 """No clock shows a later time (the year 2255); int64 ends a little after it."""
 MAX_TURN_RAD_S = 15.0
 """Nothing worn turns faster for most of 3 s: running reaches 5."""
+_LEAST_STEADY, _MOST = 3.0, 30.0
+"""Bounds of the mean acceleration over 3 s and of its usual amount, m/s²."""
 _GRID_POINTS_AT_ONCE = 16384
 _FIGURE = re.compile(r"\d[\d.e+-]*")  # one that wanders makes no other reason
+_STATED_TOLERANCE = 1.25  # what phones call 50 Hz comes at 42 to 60
 _RATE_TOLERANCE = 0.95  # a nominal 20 Hz that is measured as 19.6 passes for 20
 
 _SCALE: dict[Unit, float] = {
@@ -95,47 +101,73 @@ class Conditioner:
         """Count in `counts` what is dropped, by reason."""
         self._wanted = wanted
         self._counts = counts
+        self._clock = DeviceClock(counts)
         self._orderer = Orderer(counts)
         self.segment = 0
         self._cause: str | None = None  # of the last verdict
         self._signs_unknown = False
-        self._start_segment()
+        self._stated_hz: dict[Sensor, float] = {}
+        self._unuse()
 
-    def _start_segment(self) -> None:
+    def _unuse(self) -> None:
+        """Use nothing until 3 s agree with what was declared."""
         self._tracks: dict[Sensor, _Track] = {}
         self._used: list[tuple[Sensor, ...]] = []  # the sensors behind each triple of channels
         self._next_k: int | None = None
+        self._watch: _Watch | None = None
 
     @property
     def reached_ns(self) -> int | None:
         """Every window that ends at or before this data time has left; None before the first."""
         return None if self._next_k is None else self._next_k * self._wanted.period_ns
 
-    def feed(self, batches: Iterable[SampleBatch]) -> Iterator[Conditioned]:
+    def feed(self, batches: Sequence[SampleBatch]) -> Iterator[Conditioned]:
         """Take what arrived together; yield what became final on the grid."""
+        for message in self._clock.feed(batches):
+            yield from self._feed(message)
+        if self._clock.conflict:
+            yield from self._refuse_two_clocks(batches)
+
+    def _feed(self, batches: Sequence[SampleBatch]) -> Iterator[Conditioned]:
         message, max_delay_s = [], 0.0
         for batch in batches:
             max_delay_s = max(max_delay_s, batch.declared.max_delay_s)
             samples = self._scaled(batch)
             if len(samples.t):
                 message.append(samples)
+        if self._cause == _TWO_CLOCKS and self._clock.conflict:
+            self._counts["two_clocks"] += sum(len(samples.t) for samples in message)
+            return
         for settled in self._orderer.feed(message, int(max_delay_s * NS_PER_S)):
             yield from self._take(settled)
 
+    def _refuse_two_clocks(self, batches: Sequence[SampleBatch]) -> Iterator[Conditioned]:
+        if self._cause != _TWO_CLOCKS:
+            yield from self.flush()
+            self._cause = _TWO_CLOCKS
+            now = max(batch.t_received_ns or 0 for batch in batches)
+            yield Verdict("rejected", now, self.segment, _TWO_CLOCKS)
+
     def drain(self) -> Iterator[Conditioned]:
         """Yield all that can be had without further samples: the source fell silent."""
+        for message in self._clock.drain():
+            yield from self._feed(message)
         settled = self._orderer.drain()
         if settled is not None:
             yield from self._take(settled, silent=True)
 
     def flush(self) -> Iterator[Conditioned]:
         """Yield the rest and begin a new segment: the data end, or another recording follows."""
+        for message in self._clock.drain():
+            yield from self._feed(message)
         self._orderer.drop_held()
         yield from self._take(self._orderer.flush())
 
     def _scaled(self, batch: SampleBatch) -> Samples:
         """Convert to internal units and frame; drop and count what no sensor can read."""
         scale = _SCALE[batch.declared.unit]
+        if batch.declared.rate_hz is not None:
+            self._stated_hz[batch.sensor] = batch.declared.rate_hz
         if batch.sensor != "gyro":
             self._signs_unknown = batch.declared.sign is None
             scale *= batch.declared.sign or 1
@@ -154,29 +186,52 @@ class Conditioner:
         return samples.part(good)
 
     def _take(self, settled: Settled, *, silent: bool = False) -> Iterator[Conditioned]:
-        for samples in settled.samples:
-            if not self._used:
-                self._tracks.setdefault(samples.sensor, _Track())
-            if samples.sensor in self._tracks:
-                self._tracks[samples.sensor].append(samples)
         ends = settled.ends_segment or silent
-        while not self._used and (tile := self._tile(settled.until, ends=ends)) is not None:
-            yield from self._check(tile, min(tile, settled.until))
-        if self._used:
-            yield from self._grid(settled.until, ends=ends)
+        rest: Settled | None = settled
+        while rest is not None:
+            if self._watch is None:
+                rest = yield from self._try(rest, ends=ends)
+            else:
+                rest = yield from self._use(rest, self._watch, ends=ends)
         if settled.ends_segment:
             if self.reached_ns is not None:
                 yield SegmentEnd(self.reached_ns)
             if self._tracks:
                 self.segment += 1
-            self._start_segment()
+            self._unuse()
 
-    def _tile(self, until: int, *, ends: bool) -> int | None:
+    def _try(self, settled: Settled, *, ends: bool) -> Generator[Conditioned, None, Settled | None]:
+        """Collect 3 s and check them; return what comes behind, None where nothing does."""
+        end = self._tile_end(settled, ends=ends)
+        head, rest = _split(settled, end)
+        for samples in head.samples:
+            self._tracks.setdefault(samples.sensor, _Track()).append(samples)
+        if end is not None:
+            yield from self._check(end, head.until)
+        return rest
+
+    def _use(
+        self, settled: Settled, watch: _Watch, *, ends: bool
+    ) -> Generator[Conditioned, None, Settled | None]:
+        """Put samples on the grid up to a contradiction; return what comes behind it, if any."""
+        end, reason = watch.find(settled) or (None, None)
+        head, rest = _split(settled, end)
+        for samples in head.samples:
+            if samples.sensor in self._tracks:
+                self._tracks[samples.sensor].append(samples)
+        yield from self._grid(head.until, ends=ends or end is not None)
+        if reason is not None:
+            self._unuse()
+            yield from self._say(reason, head.until)
+        return rest
+
+    def _tile_end(self, settled: Settled, *, ends: bool) -> int | None:
         """Return the end of the next 3 s to check, None while they are not complete."""
-        first = min((int(t.t[0]) for t in self._tracks.values() if len(t.t)), default=None)
-        if first is None or not (ends or until >= first + CHECK_NS):
+        firsts = [int(t.t[0]) for t in self._tracks.values() if len(t.t)]
+        firsts += [int(samples.t[0]) for samples in settled.samples if len(samples.t)]
+        if not firsts or not (ends or settled.until >= min(firsts) + CHECK_NS):
             return None
-        return first + CHECK_NS
+        return min(firsts) + CHECK_NS
 
     def _check(self, end: int, now: int) -> Iterator[Verdict]:
         """Compare the samples before `end` with the contract: use the sensors or drop the tile."""
@@ -189,14 +244,19 @@ class Conditioner:
         if reason is None:
             self._used = used
             self._tracks = {s: self._tracks[s] for group in used for s in group}
-            for sensor in (s for group in used for s in group):
-                self._tracks[sensor].measure(tile[sensor].t, self._wanted.period_ns)
-            first_ns = max(int(self._tracks[s].t[0]) for group in used for s in group)
+            for sensor, track in self._tracks.items():
+                track.measure(tile[sensor].t, self._wanted.period_ns)
+            first_ns = max(int(track.t[0]) for track in self._tracks.values())
             self._next_k = -(-first_ns // self._wanted.period_ns)
+            self._watch = _Watch(self._tracks, end, self._wanted.min_rate_hz, self._judge)
         else:
             for sensor, samples in tile.items():
                 self._counts["rejected"] += len(samples.t)
                 self._tracks[sensor].drop(len(samples.t))
+        yield from self._say(reason, now)
+
+    def _say(self, reason: str | None, now: int) -> Iterator[Verdict]:
+        """Yield a verdict if it is another one than the last."""
         cause = "ok" if reason is None else _FIGURE.sub("", reason)
         if cause != self._cause:
             self._cause = cause
@@ -222,11 +282,18 @@ class Conditioner:
                     f"{self._wanted.min_rate_hz:g} Hz: raise the sender's sampling rate"
                 )
                 return too_slow, used
+            stated_hz = self._stated_hz.get(sensor, rate_hz)
+            if not 1 / _STATED_TOLERANCE <= rate_hz / stated_hz <= _STATED_TOLERANCE:
+                contradicts = (
+                    f"wrong rate: {sensor} is stated to come at {stated_hz:g} Hz, its stamps say "
+                    f"{rate_hz:.1f} Hz; correct whichever is wrong"
+                )
+                return contradicts, used
         if self._signs_unknown:
             return _SIGN_UNKNOWN, used
         reason = _judge_turning(tile["gyro"].x) if "gyro" in sensors else None
-        if reason is None and "accel" in tile:
-            reason = _judge_gravity(tile["accel"].x)
+        if reason is None:
+            reason = _judge_gravity(tile["accel" if "accel" in tile else "gravity"].x)
         return reason, used
 
     def _grid(self, until: int, *, ends: bool) -> Iterator[GridBlock]:
@@ -267,6 +334,10 @@ _GYRO_UNIT = (
     "wrong unit: the gyroscope turns faster than anything worn does: the data are likely in "
     "degrees per second; declare that (gyro_unit)"
 )
+_TWO_CLOCKS = (
+    "two clocks on one stream: its stamps jump back and forth, as if two devices sent under one "
+    "name; give each device a topic or name of its own"
+)
 _SIGN_UNKNOWN = (
     "sign unknown: iOS and Android report opposite signs and the data do not say which; "
     'set platform = "ios" or platform = "android" for this source'
@@ -304,13 +375,91 @@ def _judge_gravity(x: NDArray[np.float64]) -> str | None:
     mean = float(np.linalg.norm(x.mean(axis=0)))
     norm = float(np.median(np.linalg.norm(x, axis=1)))
     found = f"the resting norm is {norm:.3g} m/s² where gravity is 9.81"
-    if mean > 30 or norm > 30:
+    if mean > _MOST or norm > _MOST:
         return f"wrong unit: {found}: the data are likely m/s² declared as g"
     if 0.6 <= mean <= 1.4 and norm <= 3:
         return f"wrong unit: {found}: the data are likely in g; declare that (accel_unit)"
-    if mean < 3 and not 6 <= norm <= 30:
+    if mean < _LEAST_STEADY and not 6 <= norm <= _MOST:
         return f"{found}: {_NO_GRAVITY}"
     return None
+
+
+def _split(settled: Settled, at: int | None) -> tuple[Settled, Settled | None]:
+    """Return what comes before `at` and what does not; all of it and nothing for None."""
+    if at is None:
+        return settled, None
+    cuts = [(s, int(np.searchsorted(s.t, at))) for s in settled.samples]
+    before = [s.part(slice(n)) for s, n in cuts if n]
+    after = [s.part(slice(n, None)) for s, n in cuts if n < len(s.t)]
+    return Settled(before, min(at, settled.until)), Settled(after, settled.until)
+
+
+class _Watch:
+    """Goes on comparing the sensors in use with the contract, each 3 s since the epoch.
+
+    Two tiles in a row that contradict it are a contradiction: a fall or a tumble is shorter.
+    """
+
+    def __init__(
+        self,
+        sensors: Iterable[Sensor],
+        begin: int,
+        min_rate_hz: float,
+        judge: Callable[[dict[Sensor, Samples]], tuple[str | None, list[tuple[Sensor, ...]]]],
+    ) -> None:
+        self._begin = -(-begin // CHECK_NS) * CHECK_NS  # of the first tile not yet judged
+        self._pending = {s: Samples(s, np.empty(0, np.int64), np.empty((0, 3))) for s in sensors}
+        self._enough = 2 * min_rate_hz * CHECK_NS / NS_PER_S
+        self._judge = judge
+        self._bad: int | None = None  # where the last tile ended that contradicts
+
+    def find(self, settled: Settled) -> tuple[int, str] | None:
+        """Return the end of the tile at which a contradiction is certain, and its reason."""
+        for new in settled.samples:
+            if new.sensor in self._pending:
+                old = self._pending[new.sensor]
+                t, x = np.concatenate([old.t, new.t]), np.concatenate([old.x, new.x])
+                begin = int(np.searchsorted(t, self._begin))
+                self._pending[new.sensor] = Samples(new.sensor, t[begin:], x[begin:])
+        tiles = (settled.until - self._begin) // CHECK_NS
+        if tiles <= 0:
+            return None
+        begins = self._begin + CHECK_NS * np.arange(tiles + 1, dtype=np.int64)
+        edges = {s: np.searchsorted(p.t, begins) for s, p in self._pending.items()}
+        doubtful = np.zeros(tiles, bool)
+        for sensor, pending in self._pending.items():
+            doubtful |= self._doubtful(pending, edges[sensor])
+        for i in np.flatnonzero(doubtful).tolist():
+            tile = {s: p.part(slice(*edges[s][i : i + 2])) for s, p in self._pending.items()}
+            reason, _ = self._judge({s: part for s, part in tile.items() if len(part.t)})
+            if reason is None or not any(len(part.t) for part in tile.values()):
+                continue
+            if self._bad == begins[i]:
+                return int(begins[i + 1]), reason
+            self._bad = int(begins[i + 1])
+        self._begin = int(begins[-1])
+        for sensor, pending in self._pending.items():
+            self._pending[sensor] = pending.part(slice(int(edges[sensor][-1]), None))
+        return None
+
+    def _doubtful(self, samples: Samples, edges: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Mark the tiles that need a closer look; the others can't contradict."""
+        n = np.diff(edges)
+        if not n.all():  # reduceat has no empty sums
+            return np.ones(len(n), bool)
+        # A median is at most √2 times the root mean square.
+        x = samples.x[: edges[-1]]
+        rms = np.sqrt(np.add.reduceat((x * x).ravel(), 3 * edges[:-1]) / n)
+        if samples.sensor == "gyro":
+            fine = rms < 0.7 * MAX_TURN_RAD_S
+        elif samples.sensor == "linear_accel":
+            fine = n > 0
+        else:
+            mean = np.add.reduceat(x, edges[:-1]) / n[:, None]
+            steady = np.sqrt((mean * mean).sum(axis=1))
+            fine = (steady > 1.01 * _LEAST_STEADY) & (rms < 0.7 * _MOST)
+        doubtful: NDArray[np.bool_] = ~fine | (n < self._enough)
+        return doubtful
 
 
 class _Run:

@@ -281,10 +281,10 @@ def test_a_point_is_valid_only_where_every_sensor_is():
 def test_a_sensor_that_stops_ends_the_windows_and_not_the_time():
     t, x = uniform(1000), worn(1000)
     accel, gyro = batches(t, x)
-    part = replace(gyro, t=t[:500], values=gyro.values[:500])
+    part = replace(gyro, t=t[:800], values=gyro.values[:800])
     conditioner = Conditioner(INPUT, Counter())
     blocks = [b for b in conditioner.feed([accel, part]) if isinstance(b, GridBlock)]
-    assert sum(int(b.valid.sum()) for b in blocks) == 500
+    assert sum(int(b.valid.sum()) for b in blocks) == 800
     assert conditioner.reached_ns > t[-1] - NS_PER_S
 
 
@@ -335,6 +335,112 @@ def test_a_rejected_signal_recovers_when_it_becomes_right(name):
     assert [v.status for v in run.verdicts] == ["rejected", "ok"]
     assert run.windows
     assert run.verdicts[1].t <= t[0] + 6 * NS_PER_S
+
+
+IN_USE = [name for name in WRONG if name != "unknown sign"]
+
+
+@pytest.mark.parametrize("name", IN_USE)
+def test_a_signal_in_use_that_turns_wrong_is_rejected_within_nine_seconds(name):
+    message, reason = WRONG[name]
+    right = uniform(1000, start_ns=int(min(b.t[0] for b in message)) - 1000 * STEP_NS)
+    lasting = [_repeated(batch, 3) for batch in message]
+    run = Run([batches(right, worn(1000)), lasting])
+    assert {v.status for v in run.verdicts[1:]} == {"rejected"}
+    assert run.verdicts[0].status == "ok"
+    assert run.verdicts[-1].reason.startswith(reason)
+    assert run.verdicts[1].t <= lasting[0].t[0] + 9 * NS_PER_S
+    assert all(b.k0 * STEP_NS < run.verdicts[1].t for b in run.blocks)
+    assert run.counts["rejected"]
+
+
+def _repeated(batch, n):
+    """Return n times the batch in a row."""
+    span = int(batch.t[-1] - batch.t[0] + batch.t[1] - batch.t[0])
+    t = np.concatenate([batch.t + i * span for i in range(n)])
+    return replace(batch, t=t, values=np.concatenate([batch.values] * n))
+
+
+@settings(deadline=None, max_examples=10)
+@given(data=st.data(), rate_hz=st.sampled_from([25.0, 50.0, 100.0]))
+def test_where_a_signal_turns_wrong_and_right_does_not_depend_on_the_messages(data, rate_hz):
+    n = int(60 * rate_hz)
+    t, x = uniform(n, rate_hz), worn(n)
+    a, b = sorted(data.draw(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1))))
+    x[a:b] /= np.float32(9.8)
+    whole = Run([batches(t, x)]).signature()
+    assert Run(messages(t, x, data.draw(cuts(n, 60)))).signature() == whole
+
+
+def test_a_stumble_is_no_contradiction():
+    t, x = uniform(3000), worn(3000)
+    x[1000:1200, :3] *= np.float32(0.05)  # 4 s as if weightless
+    assert [v.status for v in Run([batches(t, x)]).verdicts] == ["ok"]
+
+
+def test_a_stated_rate_that_the_stamps_contradict_is_refused():
+    t, x = uniform(500), worn(500)
+    stated = [replace(b, declared=replace(b.declared, rate_hz=100.0)) for b in batches(t, x)]
+    assert Run([stated]).reasons == [("rejected", "wrong rate")]
+    stated = [replace(b, declared=replace(b.declared, rate_hz=48.0)) for b in batches(t, x)]
+    assert Run([stated]).reasons == [("ok", "")]
+
+
+def test_gravity_sent_in_g_is_refused():
+    t, x = uniform(500), worn(500)
+    gravity = np.tile(np.float32([0, 0, 1]), (500, 1))
+    run = Run(
+        [
+            [
+                accel_batch(t, x[:, :3] - np.float32([0, 0, 9.8]), sensor="linear_accel"),
+                accel_batch(t, gravity, sensor="gravity"),
+                accel_batch(t, x[:, 3:], "rad/s", sensor="gyro"),
+            ]
+        ]
+    )
+    assert run.reasons == [("rejected", "wrong unit")]
+
+
+def test_two_devices_on_one_stream_are_rejected_until_one_is_left():
+    boots = [1_000 * NS_PER_S, 90_000 * NS_PER_S]
+    t, x = uniform(50), worn(50)
+
+    def message(second, boot):
+        declared = replace(DEVICE, unit="m/s2")
+        at = t - t[0] + boot + second * NS_PER_S
+        received = T0_NS + second * NS_PER_S
+        return [
+            SampleBatch("s", "accel", at, x[:, :3], declared, received),
+            SampleBatch("s", "gyro", at, x[:, 3:], replace(DEVICE, unit="rad/s"), received),
+        ]
+
+    both = [message(second, boot) for second in range(20) for boot in boots]
+    one = [message(second, boots[1]) for second in range(20, 120)]
+    run = Run([*both, *one])
+    assert [status for status, _ in run.reasons][-2:] == ["rejected", "ok"]
+    assert run.reasons[-2] == ("rejected", "two clocks on one stream")
+    assert run.counts["two_clocks"]
+
+
+DEVICE = Declared("m/s2", max_delay_s=3.0, clock="device")
+
+
+def test_stamps_since_boot_reach_the_grid_at_the_time_of_their_arrival():
+    n = 1500
+    t, x = uniform(n), worn(n)
+    feed = []
+    for part in np.array_split(np.arange(n), 30):
+        received = int(t[part[-1]]) + 10_000_000
+        at = t[part] - T0_NS + 5_000 * NS_PER_S
+        feed.append(
+            [
+                SampleBatch("s", "accel", at, x[part, :3], DEVICE, received),
+                SampleBatch("s", "gyro", at, x[part, 3:], replace(DEVICE, unit="rad/s"), received),
+            ]
+        )
+    grid_t, _, valid, _ = Run(feed).grid()
+    assert abs(int(grid_t[valid][0]) - int(t[0]) - 10_000_000) <= STEP_NS
+    assert abs(int(grid_t[valid][-1]) - int(t[-1]) - 10_000_000) <= STEP_NS
 
 
 def test_a_reason_whose_figure_wanders_is_given_once():
