@@ -47,6 +47,9 @@ MAX_TURN_RAD_S = 15.0
 _LEAST_STEADY, _MOST = 3.0, 30.0
 """Bounds of the mean acceleration over 3 s and of its usual amount, m/s²."""
 _GRID_POINTS_AT_ONCE = 16384
+REGRESSED_NS = NS_PER_S // 4
+"""Jittering stamps are regressed over so much on either side."""
+_MAX_JITTER = 0.05
 _FIGURE = re.compile(r"\d[\d.e+-]*")  # one that wanders makes no other reason
 _STATED_TOLERANCE = 1.25  # what phones call 50 Hz comes at 42 to 60
 _RATE_TOLERANCE = 0.95  # a nominal 20 Hz that is measured as 19.6 passes for 20
@@ -533,15 +536,23 @@ class _Run:
 
 
 class _Track:
-    """One sensor of one segment: final samples as they came, later the runs they make."""
+    """One sensor of one segment: final samples as they came, later the runs they make.
+
+    Stamps that jitter by more than _MAX_JITTER of the period are regressed to a local uniform
+    clock: counted in periods, a step that looks like lost samples for as many, each takes the mean
+    offset of those around it.
+    """
 
     def __init__(self) -> None:
         self.t = np.empty(0, np.int64)
         self.x = np.empty((0, 3))
         self._runs: list[_Run] = []
-        self._last = 0
-        self._period_ns = 0
+        self._done = 0  # so many of `t` were carried over and stay for those behind them
+        self._last = self._carried = 0  # the last stamp as it came, and as carried over
+        self._period_ns = self._clock_ns = 0
         self._filter_ns = 0.0
+        self._around = 0  # stamps on either side that regression takes, 0 for none
+        self._lost_ns = 0  # a longer step has lost samples in it
 
     def append(self, samples: Samples) -> None:
         """Add final samples."""
@@ -564,6 +575,20 @@ class _Track:
         self._period_ns = int(NS_PER_S / _rate_hz(t))
         ratio = grid_period_ns / self._period_ns
         self._filter_ns = grid_period_ns * (1.0 if ratio >= 0.9 else 10 / max(int(ratio * 10), 1))
+        self._measure_jitter(np.diff(t))
+
+    def _measure_jitter(self, steps: NDArray[np.int64]) -> None:
+        """Decide whether stamps are regressed, and which steps then count as lost samples."""
+        period_ns = self._period_ns
+        spread = 1.5 * float(np.median(np.abs(steps - period_ns)))  # one sigma
+        self._lost_ns = int(period_ns + max(0.6 * period_ns, 4 * spread))
+        even = steps[steps <= self._lost_ns]
+        bursts = even.mean() < 0.8 * period_ns
+        if bursts or even.std() > _MAX_JITTER * period_ns:
+            self._around = REGRESSED_NS // period_ns
+            self._clock_ns = period_ns if bursts else int(even.mean())
+        if bursts:
+            self._lost_ns = MAX_GAP_NS
 
     @property
     def _reach_ns(self) -> int:
@@ -571,25 +596,53 @@ class _Track:
 
     def advance(self, until: int, *, ends: bool) -> int:
         """Carry the samples over into runs; return the last time at which the grid is known."""
-        if len(self.t):
-            begins = np.flatnonzero(np.diff(self.t, prepend=self.t[0]) > MAX_GAP_NS)
-            bounds = [0, *begins.tolist(), len(self.t)]
-            for a, b in pairwise(bounds):
-                t, x = self.t[a:b], self.x[a:b]
-                run = self._runs[-1] if self._runs else None
-                if run is None or run.closed or t[0] - run.last > MAX_GAP_NS:
-                    if run is not None:
-                        run.close()
-                    run = _Run(int(t[0]), x[0], self._period_ns, self._reach_ns)
-                    self._runs.append(run)
-                run.append(t, x)
+        if len(self.t) > self._done:
             self._last = int(self.t[-1])
-            self.drop(len(self.t))
-        if not ends and until - self._last <= MAX_GAP_NS:
-            return self._last - self._reach_ns
+        ends = ends or until - self._last > MAX_GAP_NS
+        t, x = self._regressed(ends=ends)
+        if len(t):
+            self._carried = int(t[-1])
+            begins = np.flatnonzero(np.diff(t, prepend=t[0]) > MAX_GAP_NS)
+            for a, b in pairwise([0, *begins.tolist(), len(t)]):
+                self._carry(t[a:b], x[a:b])
+        if not ends:
+            return self._carried - self._reach_ns
         if self._runs:
             self._runs[-1].close()
         return until - 1
+
+    def _carry(self, t: NDArray[np.int64], x: NDArray[np.float64]) -> None:
+        """Add samples without a long gap to the last run, or begin another with them."""
+        run = self._runs[-1] if self._runs else None
+        if run is None or run.closed or t[0] - run.last > MAX_GAP_NS:
+            if run is not None:
+                run.close()
+            run = _Run(int(t[0]), x[0], self._period_ns, self._reach_ns)
+            self._runs.append(run)
+        run.append(t, x)
+
+    def _regressed(self, *, ends: bool) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Take the samples whose final stamps are known, with those."""
+        t, x, around = self.t, self.x, self._around
+        n, done = len(t), self._done
+        if not around or not n:
+            self.t, self.x = t[:0], x[:0]
+            return t, x
+        steps = np.diff(t)
+        periods = np.where(steps > self._lost_ns, np.rint(steps / self._clock_ns), 1).astype(int)
+        clock = self._clock_ns * np.append(0, np.cumsum(periods))
+        # Sums of integers: exact wherever they begin.
+        total = np.append(0, np.cumsum(t - t[0] - clock))
+        bounds = np.array([0, *(np.flatnonzero(steps > MAX_GAP_NS) + 1).tolist(), n])
+        end = n if ends else max(n - around, int(bounds[-2]), done)
+        i = np.arange(done, end)
+        stretch = np.searchsorted(bounds, i, "right")
+        a = np.maximum(i - around, bounds[stretch - 1])
+        b = np.minimum(i + around + 1, bounds[stretch])
+        regressed = t[0] + clock[i] + (total[b] - total[a]) // (b - a)
+        keep = n if ends else max(end - around, 0)
+        self.t, self.x, self._done = t[keep:], x[keep:], end - keep
+        return regressed, x[done:end]
 
     def at(
         self, grid: NDArray[np.int64]

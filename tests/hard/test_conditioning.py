@@ -244,6 +244,37 @@ def test_any_message_number_will_do(message_id):
 # -- gaps --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("jitter", [0.3, 0.6, 1.0])
+def test_stamps_that_jitter_cost_less_than_half_of_what_they_would(jitter):
+    rng, rate_hz, n = np.random.default_rng(0), 67.0, 2000
+    t = uniform(n, rate_hz)
+    off_ns = rng.uniform(-jitter / 2, jitter / 2, n) * NS_PER_S / rate_hz
+
+    def motion(at):
+        return np.sin(2 * np.pi * 4.0 * (at - T0_NS) / NS_PER_S)
+
+    x = worn(n) * 0 + np.float32([0, 0, 9.8, 0, 0, 0])
+    x[:, 0] = motion(t)
+    grid_t, values, valid, _ = Run([batches(t + off_ns.astype(np.int64), x)]).grid()
+    inner = valid & (grid_t > t[50]) & (grid_t < t[-50])
+    error = values[inner, 0] - motion(grid_t[inner])
+    without = (motion(t + off_ns) - motion(t)).std()
+    assert error.std() < without / 2
+
+
+def test_a_lost_sample_among_jittering_stamps_moves_no_other():
+    rng, n = np.random.default_rng(1), 1500
+    t = uniform(n)
+    jittered = t + (rng.uniform(-0.15, 0.15, n) * STEP_NS).astype(np.int64)
+    x = np.tile(np.float32([0, 0, 9.8, 0, 0, 0]), (n, 1))
+    x[:, 0] = np.linspace(-3, 3, n)  # a ramp: an error of time shows as one of value
+    keep = np.arange(n) % 40 != 17
+    grid_t, values, valid, _ = Run([batches(jittered[keep], x[keep])]).grid()
+    inner = valid & (grid_t > t[50]) & (grid_t < t[-50])
+    expected = np.interp(grid_t[inner], t, x[:, 0])
+    assert np.abs(values[inner, 0] - expected).max() < 6 / n * 0.2
+
+
 def test_a_short_gap_is_bridged_and_seen_as_coverage():
     t, x = uniform(1000), worn(1000)
     keep = np.ones(1000, bool)
