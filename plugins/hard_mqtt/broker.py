@@ -8,13 +8,14 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import ssl
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, Self, cast
 
-from paho.mqtt.client import Client
+from paho.mqtt.client import Client, WebsocketConnectionError
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hard.api import PluginConfig
 
@@ -30,6 +31,9 @@ _UNSPECIFIED = 0x80
 _BAD_LOGIN = 0x86
 _NOT_AUTHORIZED = 0x87
 _SESSION_TAKEN_OVER = 0x8E
+# X509_V_ERR_…: not yet valid, expired; the name, the address is another
+_NOT_VALID_NOW = {9, 10}
+_OTHER_HOST = {62, 64}
 
 
 class BrokerConfig(PluginConfig):
@@ -40,13 +44,36 @@ class BrokerConfig(PluginConfig):
     username: str | None = None
     password_file: str | None = None
     protocol: Literal["5", "3.1.1"] = "5"
+    transport: Literal["tcp", "websockets"] = "tcp"
+    ws_path: str = Field("/mqtt", pattern=r"^/[!-~]*$")
+    tls: bool = False
+    ca_file: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
     keepalive_s: int = Field(20, ge=2, le=3600)
     client_id: str | None = Field(None, min_length=1, max_length=128)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if not self.tls:
+            for key in ("ca_file", "client_cert", "client_key"):
+                if getattr(self, key) is not None:
+                    raise ValueError(f"{key} has no effect without tls = true")
+        if self.client_key is not None and self.client_cert is None:
+            raise ValueError("client_key needs client_cert, the certificate that belongs to it")
+        if "ws_path" in self.model_fields_set and self.transport != "websockets":
+            raise ValueError('ws_path has no effect without transport = "websockets"')
+        return self
 
     @property
     def address(self) -> str:
         """Host and port for messages."""
         return f"{self.host}:{self.port}"
+
+    @property
+    def who(self) -> str:
+        """The user for messages."""
+        return "an anonymous client" if self.username is None else f"user {self.username!r}"
 
 
 class BrokerAwayError(Exception):
@@ -59,16 +86,21 @@ class BrokerClient(Client):
     def __init__(self, config: BrokerConfig, client_id: str) -> None:
         self.config = config
         self.id = config.client_id or client_id
+        self.answered = False
+        """Whether the broker ever answered the CONNECT; set by whoever takes the answer."""
         super().__init__(
             CallbackAPIVersion.VERSION2,
             self.id,
             protocol=_VERSIONS[config.protocol],
+            transport=config.transport,
             reconnect_on_failure=False,
         )
         self.connect_timeout = _TCP_TIMEOUT_S
+        if config.transport == "websockets":
+            self.ws_set_options(config.ws_path)
 
     def dial(self, properties: Properties | None = None) -> None:
-        """Open the TCP connection and send CONNECT; raise BrokerAwayError if that fails.
+        """Open the connection and send CONNECT; raise BrokerAwayError if that fails.
 
         The answer (CONNACK) comes by `on_connect`.  A dead link shows after two of paho's
         keepalives and a turn of its loop, hence the second less than configured.
@@ -76,25 +108,29 @@ class BrokerClient(Client):
         config = self.config
         if config.username is not None:
             self.username_pw_set(config.username, read_password(config.password_file))
+        if config.tls:
+            self.tls_set_context(tls_context(config))
         try:
             keepalive_s = config.keepalive_s - 1
             self.connect(config.host, config.port, keepalive_s, properties=properties)
         except (OSError, UnicodeError) as error:
-            raise BrokerAwayError(
-                f"no MQTT broker at {config.address} ({error}): is it running, are host and port "
-                "right?"
-            ) from error
+            failure = why_no_connection(config, error)
+        else:
+            return
+        # Without the cause: its frames would keep the socket of a failed handshake open.
+        raise BrokerAwayError(failure)
 
     def explain(self, reason: ReasonCode) -> str:
         """Say why the broker refused or ended the connection, and what to do about it."""
         config = self.config
         if reason.value in {_BAD_LOGIN, _NOT_AUTHORIZED}:
-            who = "an anonymous client" if config.username is None else f"user {config.username!r}"
             return (
-                f"the broker at {config.address} refused {who} ({reason}): check username and "
-                "password_file"
+                f"the broker at {config.address} refused {config.who} ({reason}): check username "
+                "and password_file"
             )
         ended = f"the connection of {self.id!r} to the broker at {config.address} ended ({reason})"
+        if not self.answered:
+            return f"{ended} before any answer: {_of_the_other_kind(config)}"
         if reason.value in {_UNSPECIFIED, _SESSION_TAKEN_OVER}:  # mosquitto 2.0 gives no reason
             return (
                 f"{ended}; if it does so again and again, give each client a client_id of its own"
@@ -109,23 +145,92 @@ class BrokerClient(Client):
         with contextlib.suppress(OSError):  # already closed
             sock = cast("socket.socket | None", self.socket())
             if sock is not None:
-                sock.shutdown(socket.SHUT_RDWR)
+                # By its number: a WebSocket's wrapper has no shutdown, and TLS need not agree.
+                with socket.socket(fileno=os.dup(sock.fileno())) as bare:
+                    bare.shutdown(socket.SHUT_RDWR)
+
+
+def why_no_connection(config: BrokerConfig, error: Exception) -> str:
+    """Say what kept a connection from being opened, and what to do about it."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"the certificate of the broker at {config.address} is not trusted "
+            f"({error.verify_message}): {_certificate_remedy(config, error.verify_code)}"
+        )
+    if isinstance(error, ssl.SSLError) or (config.tls and isinstance(error, ConnectionResetError)):
+        return (
+            f"no TLS with {config.address} ({error}): is this the broker's port for TLS (often "
+            "8883)? A plaintext port needs tls = false"
+        )
+    if isinstance(error, WebsocketConnectionError):
+        return (
+            f"no WebSocket at {config.address}{config.ws_path} ({error}): is this the broker's "
+            'port for WebSockets, is ws_path right? Another port needs transport = "tcp"'
+        )
+    return f"no MQTT broker at {config.address} ({error}): is it running, are host and port right?"
+
+
+def _certificate_remedy(config: BrokerConfig, verify_code: int) -> str:
+    if verify_code in _NOT_VALID_NOW:
+        return "renew it, or set this machine's clock"
+    if verify_code in _OTHER_HOST:
+        return f"set host to a name that stands in it, not {config.host!r}"
+    if config.ca_file is None:
+        return "set ca_file to the certificate of the authority that signed it"
+    return f"ca_file {config.ca_file!r} is not of the authority that signed it"
+
+
+def _of_the_other_kind(config: BrokerConfig) -> str:
+    if config.tls:
+        return "does it ask for a client certificate (client_cert, client_key)?"
+    if config.transport == "websockets":
+        return "is this the broker's port for WebSockets, and not one for TLS?"
+    return 'is this its plaintext port (else set tls = true or transport = "websockets")?'
+
+
+def tls_context(config: BrokerConfig) -> ssl.SSLContext:
+    """Return how to verify the broker and who we are; raise BrokerAwayError naming file and key."""
+    key, name = "ca_file", config.ca_file
+    try:
+        ca = None if name is None else str(_path(key, name))
+        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=ca)
+        # Python 3.13 began to ask for extensions that home-made certificates lack (those made as
+        # mosquitto's manual says); trust, dates and name are verified all the same.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        if config.client_cert is not None:
+            key, name = "client_cert", config.client_cert
+            cert = _path(key, name)
+            cert.read_bytes()  # load_cert_chain does not say which of its files is missing
+            if config.client_key is not None:
+                key, name = "client_key", config.client_key
+            # The empty password keeps OpenSSL from asking on the terminal.
+            context.load_cert_chain(cert, _path(key, name), password="")
+    except OSError as error:  # SSLError is one
+        raise BrokerAwayError(
+            f"{key} {name!r} can't be used ({error}): it must be a readable PEM file"
+            f"{' without a password that fits client_cert' if key == 'client_key' else ''}"
+        ) from error
+    return context
+
+
+def _path(key: str, name: str) -> Path:
+    """Return the path of a file, or of the systemd credential named `credential:NAME`."""
+    if not name.startswith(_CREDENTIAL):
+        return Path(name)
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if folder is None:
+        raise BrokerAwayError(
+            f"{key} {name!r}: $CREDENTIALS_DIRECTORY is not set; add LoadCredential= to the unit "
+            "or name a file"
+        )
+    return Path(folder, name.removeprefix(_CREDENTIAL))
 
 
 def read_password(password_file: str | None) -> str | None:
     """Return the first line of a file, or of the systemd credential named `credential:NAME`."""
     if password_file is None:
         return None
-    if password_file.startswith(_CREDENTIAL):
-        folder = os.environ.get("CREDENTIALS_DIRECTORY")
-        if folder is None:
-            raise BrokerAwayError(
-                f"password_file {password_file!r}: $CREDENTIALS_DIRECTORY is not set; add "
-                "LoadCredential= to the unit or name a file"
-            )
-        path = Path(folder, password_file.removeprefix(_CREDENTIAL))
-    else:
-        path = Path(password_file)
+    path = _path("password_file", password_file)
     try:
         return path.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
     except (OSError, UnicodeError) as error:
@@ -135,13 +240,16 @@ def read_password(password_file: str | None) -> str | None:
 def insecurities(config: BrokerConfig) -> list[str]:
     """Say what others on this machine or on the network can read."""
     found = []
-    if config.host not in _LOOPBACK:
+    if config.host not in _LOOPBACK and not config.tls:
         found.append(
             f"MQTT to {config.address} is not encrypted: whoever shares the network can read "
-            "motion data and password; keep it to a network you trust"
+            "motion data and password; set tls = true or keep it to a network you trust"
         )
-    if config.password_file and not config.password_file.startswith(_CREDENTIAL):
-        path = Path(config.password_file)
+    for key in ("password_file", "client_key"):
+        name = getattr(config, key)
+        if name is None or name.startswith(_CREDENTIAL):
+            continue
+        path = Path(name)
         if path.exists() and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            found.append(f"password_file {str(path)!r} is open to other users: chmod 600 it")
+            found.append(f"{key} {str(path)!r} is open to other users: chmod 600 it")
     return found

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from paho.mqtt.enums import MQTTErrorCode
 from pydantic import Field
 
-from hard.api import Confirm, Event, Sink, SinkUnavailable, StreamState
+from hard.api import Confirm, Event, Sink, SinkUnavailable, Stage, StreamState
+from hard_formats.names import safe_id
 from hard_mqtt.broker import BrokerAwayError, BrokerClient, BrokerConfig, insecurities
-from hard_mqtt.topics import safe_id
+from hard_mqtt.probing import cause_and_remedy, reached
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from paho.mqtt.client import ConnectFlags, DisconnectFlags
     from paho.mqtt.reasoncodes import ReasonCode
@@ -105,6 +106,20 @@ class MqttSink(Sink[MqttSinkConfig]):
         publisher, self._publisher = self._publisher, None
         if publisher is not None:
             publisher.close(self._topic("status") if self.config.retain else None)
+
+    def probe(self, timeout_s: float) -> Iterator[Stage]:
+        """Try name, TCP, TLS and login; nothing is published, so an ACL is not seen."""
+        del timeout_s  # each stage has its own
+        if not (yield from reached(self.config)):
+            return
+        publisher = _Publisher(self.config, f"{safe_id(self.node)}-sink-{safe_id(self.name)}-probe")
+        try:
+            publisher.connect()
+            yield Stage("login", True, f"{self.config.who}, MQTT {self.config.protocol}")
+        except BrokerAwayError as error:
+            yield Stage("login", False, *cause_and_remedy(str(error)))
+        finally:
+            publisher.close(None)
 
     def _warn(self) -> None:
         if not self._warned:
@@ -279,6 +294,7 @@ class _Publisher:
     def _on_connect(
         self, _client: Any, _data: Any, _flags: ConnectFlags, reason: ReasonCode, properties: Any
     ) -> None:
+        self._client.answered = True
         if reason.is_failure:
             self._fail(self._client.explain(reason))
             return

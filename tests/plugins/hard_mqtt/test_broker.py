@@ -15,6 +15,7 @@ from hard_mqtt.broker import BrokerAwayError, BrokerClient, BrokerConfig, read_p
 )
 def test_the_end_of_a_connection_is_explained(reason, remedy):
     client = BrokerClient(BrokerConfig(), "pi-source-phone")
+    client.answered = True
     explained = client.explain(ReasonCode(PacketTypes.DISCONNECT, reason))
     assert "localhost:1883" in explained
     assert remedy in explained

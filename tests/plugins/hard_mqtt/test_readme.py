@@ -3,35 +3,47 @@
 import re
 import tomllib
 from pathlib import Path
+from typing import get_args
+
+import pytest
 
 import hard_mqtt
 from hard.testing import check_message
+from hard_formats.messages import Format, Options, decode
 from hard_mqtt import MqttSink, MqttSource
-from hard_mqtt.decode import Options, decode
 
-README = Path(hard_mqtt.__file__).with_name("README.md").read_text()
+README = Path(hard_mqtt.__file__).with_name("README.md").read_text("utf-8")
+T_RECEIVED = 1_700_000_001_000_000_000
 
 
 def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-def test_the_configurations_are_valid():
-    (source, sink) = map(tomllib.loads, blocks("toml"))
-    phone, home = source["sources"]["phone"], sink["sinks"]["home"]
-    assert phone.pop("plugin") == home.pop("plugin") == "mqtt"
-    MqttSource.Config(**phone)
-    MqttSink.Config(**home)
+@pytest.mark.parametrize("block", blocks("toml"))
+def test_every_configuration_is_valid(block):
+    ((kind, instances),) = tomllib.loads(block).items()
+    ((name, settings),) = instances.items()
+    assert settings.pop("plugin") == "mqtt"
+    plugin = {"sources": MqttSource, "sinks": MqttSink}[kind]
+    plugin(name, plugin.Config(**settings))
 
 
-def test_every_setting_is_documented():
+def test_every_setting_and_format_is_documented():
     for name in {**MqttSource.Config.model_fields, **MqttSink.Config.model_fields}:
         assert f"`{name}`" in README
+    for name in get_args(Format):
+        assert f'`"{name}"`' in README
 
 
-def test_the_messages_are_understood():
-    for message in blocks("json"):
-        decoded = decode(message.encode(), "imu", Options())
-        check_message(decoded.message)
-        assert decoded.stream == "wrist-1"
-        assert not +decoded.skipped
+@pytest.mark.parametrize("message", blocks("json"))
+def test_every_message_is_understood(message):
+    decoded = decode(message.encode(), Options(), fallback="wrist-1", t_received_ns=T_RECEIVED)
+    check_message(decoded.message)
+    assert decoded.stream == "wrist-1"
+    assert not +decoded.skipped
+
+
+def test_a_message_of_each_json_format_is_shown():
+    shown = {decode(m.encode(), Options(), t_received_ns=T_RECEIVED).format for m in blocks("json")}
+    assert shown == {"sensor_logger", "android", "phyphox_json", "plain"}

@@ -154,6 +154,52 @@ def test_streams_are_limited_to_those_allowed_and_in_number(broker, watcher):
     assert source.counts == {"not_allowed": 1, "too_many_streams": 1}
 
 
+def test_a_stream_that_is_too_fast_is_held_to_its_rate(broker, watcher):
+    source = source_of(broker, max_rate_hz=1.0)
+    with running(source, watcher) as run:
+        for i in range(50):
+            watcher.publish("sensor-logger", gyro("fast", T0 + i))
+        watcher.publish("sensor-logger", gyro("decent"))
+        got = [run.next()[0].stream for _ in range(31)]
+    assert set(got[:30]) == {"fast"}
+    assert source.counts["too_fast"] >= 15
+
+
+def test_sensorspot_sends_one_sample_a_message_and_is_named_by_its_topic(broker, watcher):
+    source = source_of(broker, topics=["android/{stream}"])
+    with running(source, watcher, "android/hello") as run:
+        for kind in ("accelerometer", "gyroscope", "light"):
+            event = {"type": f"android.sensor.{kind}", "timestamp": 12_345, "values": [1, 2, 3]}
+            watcher.publish("android/spot-1", json.dumps(event).encode())
+        (accel,), (turning,) = run.next(), run.next()
+    assert (accel.stream, accel.sensor, turning.sensor) == ("spot-1", "accel", "gyro")
+    assert accel.declared.clock == "device"
+    assert accel.t_received_ns > T0
+
+
+def test_phyphox_comma_lists_are_joined_by_their_topics(broker, watcher):
+    source = source_of(broker, topics=["phyphox/{stream}/+", "sensor-logger"])
+    buffers = {"accX": b"1,2", "accY": b"3,4", "accZ": b"5,null", "acc_time": b"0.5,0.51"}
+    with running(source, watcher) as run:
+        for name, payload in buffers.items():
+            watcher.publish(f"phyphox/lab/{name}", payload)
+        watcher.publish("phyphox/lab/accX", json.dumps({"payload": []}).encode())
+        watcher.publish("sensor-logger", gyro())
+        (batch,), (other,) = run.next(), run.next()
+    assert (batch.stream, other.stream) == ("lab", "wrist-1")
+    assert batch.values.tolist() == [[1.0, 3.0, 5.0]]
+    assert source.counts == {"not_finite": 1}
+
+
+def test_a_configured_format_leaves_out_all_others(broker, watcher):
+    source = source_of(broker, format="plain")
+    with running(source, watcher) as run:
+        watcher.publish("sensor-logger", b'{"payload": []}')
+        watcher.publish("sensor-logger", gyro(t=T0 + 5))
+        assert run.next()[0].t[0] == T0 + 5
+    assert source.counts == {"unknown_shape": 1}
+
+
 def test_no_broker_is_named_with_its_address(stopped_broker):
     with pytest.raises(SourceUnavailable, match=f"127.0.0.1:{stopped_broker.port}.*running"):
         source_of(stopped_broker).run(print, threading.Event())

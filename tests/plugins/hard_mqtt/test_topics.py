@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hard_mqtt.topics import checked_pattern, safe_id, stream_in_topic, subscription
+from hard_formats.names import safe_id
+from hard_mqtt.topics import checked_pattern, stream_in_topic, subscription
 
 
 @pytest.mark.parametrize("name", ["phone-1", "A_b-9", "x" * 64])

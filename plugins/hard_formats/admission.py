@@ -1,0 +1,71 @@
+"""Which streams may come in, how many, and how fast: for sources that strangers can send to.
+
+Pure: the caller gives the time.  Called by such a source for every message it decoded.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Final
+
+from hard_formats.series import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_BURST_S: Final = 30.0
+"""A phone that was out of reach may deliver this much at once."""
+
+
+class Admission:
+    """Knows the streams that were admitted: at most `max_streams`, idle ones make room.
+
+    `max_rate_hz` is the mean number of samples a second, of all sensors together, over 30 s.
+    """
+
+    def __init__(
+        self, allow: Sequence[str], max_streams: int, max_rate_hz: float, idle_after_s: float
+    ) -> None:
+        self._allow = tuple(allow)
+        self._max_streams = max_streams
+        self._max_rate_hz = max_rate_hz
+        self._idle_after_s = idle_after_s
+        # stream -> when it last sent, how many samples it may send at once; the idlest first
+        self._streams: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def admit(self, stream: str, n_samples: int, now_s: float) -> None:
+        """Take note of `n_samples` of `stream`; raise `Refused` if they may not come in.
+
+        Of all sensors together; `now_s` is a monotonic time.
+        """
+        burst = self._max_rate_hz * _BURST_S
+        if stream in self._streams:
+            last_s, credit = self._streams[stream]
+            credit = min(burst, credit + (now_s - last_s) * self._max_rate_hz)
+        else:
+            self._make_room(stream, now_s)
+            credit = burst
+        too_fast = n_samples > credit
+        self._streams[stream] = (now_s, credit if too_fast else credit - n_samples)
+        self._streams.move_to_end(stream)
+        if too_fast:
+            raise Refused(
+                "too_fast",
+                f"stream {stream!r} sends more than max_rate_hz = {self._max_rate_hz:g} samples a "
+                "second, all sensors together",
+            )
+
+    def _make_room(self, stream: str, now_s: float) -> None:
+        if not any(fnmatchcase(stream, pattern) for pattern in self._allow):
+            raise Refused("not_allowed", f"stream {stream!r} matches nothing in allow")
+        if len(self._streams) < self._max_streams:
+            return
+        idlest, (last_s, _) = next(iter(self._streams.items()))
+        if now_s - last_s < self._idle_after_s:
+            raise Refused(
+                "too_many_streams",
+                f"stream {stream!r} is beyond max_streams = {self._max_streams}, and none has been "
+                f"idle for {self._idle_after_s:g} s",
+            )
+        del self._streams[idlest]

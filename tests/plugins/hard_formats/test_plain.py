@@ -1,0 +1,99 @@
+"""The plain JSON in rows and in columns."""
+
+import numpy as np
+import pytest
+
+from hard_formats.messages import Options, decode
+from tests.plugins.hard_formats.phone_messages import T0, by_sensor, decoded, refusal
+
+PLAIN = {"samples": [{"t": T0, "accel": [0, 0, 9.81], "gyro": [0.1, 0.2, 0.3]}]}
+
+
+def test_plain_rows_are_read():
+    result = decoded(PLAIN | {"stream": "wrist-1"})
+    batches = by_sensor(result)
+    assert result.stream == "wrist-1"
+    assert batches["accel"].t.tolist() == batches["gyro"].t.tolist() == [T0]
+    assert batches["accel"].values.tolist() == [[0.0, 0.0, np.float32(9.81)]]
+    assert batches["accel"].declared.sign == 1
+
+
+def test_plain_columns_are_read():
+    columns = {"stream": "wrist-1", "t": [T0, T0 + 1]}
+    columns |= {f"accel_{axis}": [i, i + 0.5] for i, axis in enumerate("xyz")}
+    batches = by_sensor(decoded(columns))
+    assert list(batches) == ["accel"]
+    assert batches["accel"].t.tolist() == [T0, T0 + 1]
+    assert batches["accel"].values.tolist() == [[0, 1, 2], [0.5, 1.5, 2.5]]
+
+
+def test_units_of_plain_json_come_from_the_configuration():
+    batches = by_sensor(decoded(PLAIN, accel_unit="g", gyro_unit="deg/s"))
+    assert batches["accel"].declared.unit == "g"
+    assert batches["gyro"].declared.unit == "deg/s"
+
+
+@pytest.mark.parametrize(
+    ("unit", "t", "t_ns"),
+    [
+        ("ns", T0, T0),
+        ("us", 1_700_000_000_123_457, 1_700_000_000_123_457_000),
+        ("ms", 1_700_000_000_123, 1_700_000_000_123_000_000),
+        ("ms", 1_700_000_000_123.5, 1_700_000_000_123_500_000),
+        ("s", 1_700_000_000, 1_700_000_000_000_000_000),
+        ("s", 1_700_000_000.25, 1_700_000_000_250_000_000),
+    ],
+)
+def test_plain_times_are_converted_to_ns(unit, t, t_ns):
+    result = decoded({"samples": [{"t": t, "gyro": [1, 2, 3]}]}, time_unit=unit)
+    assert by_sensor(result)["gyro"].t.tolist() == [t_ns]
+
+
+@pytest.mark.parametrize(
+    "row", [None, {}, {"t": T0}, {"t": T0, "gyro": [1, 2]}, {"t": T0, "gyro": {"x": 1}}]
+)
+def test_a_broken_plain_row_costs_itself_only(row):
+    result = decoded({"samples": [{"t": T0, "gyro": [1, 2, 3]}, row]})
+    assert by_sensor(result)["gyro"].t.tolist() == [T0]
+    assert +result.skipped == {"wrong_type": 1}
+
+
+@pytest.mark.parametrize(
+    ("t", "configured", "likely"),
+    [
+        (T0 // 10**3, "ns", "us"),
+        (T0 // 10**6, "ns", "ms"),
+        (T0 // 10**9, "ns", "s"),
+        (T0 / 10**9, "ns", "s"),
+        (T0, "ms", "ns"),
+    ],
+)
+def test_a_wrong_unit_of_time_is_refused_and_the_likely_one_named(t, configured, likely):
+    rows = {"samples": [{"t": None}, {"t": t, "gyro": [1, 2, 3]}]}
+    columns = {"t": [t], "gyro_x": [1], "gyro_y": [1], "gyro_z": [1]}
+    for body in (rows, columns):
+        refused = refusal(body, time_unit=configured)
+        assert refused.reason == "wrong_time_unit"
+        assert f'time_unit = "{likely}"' in str(refused)
+
+
+def test_an_old_recording_is_not_mistaken_for_another_unit():
+    body = {"samples": [{"t": T0 - 20 * 365 * 86_400 * 10**9, "gyro": [1, 2, 3]}]}
+    assert len(decoded(body).message) == 1
+
+
+def test_without_a_time_of_arrival_no_unit_of_time_is_doubted():
+    body = b'{"samples": [{"t": 1700000000, "gyro": [1, 2, 3]}]}'
+    assert decode(body, Options()).message[0].t.tolist() == [1_700_000_000]
+
+
+def test_a_board_without_a_calendar_sends_its_own_clock():
+    body = {"samples": [{"t": 1_700_000_000, "gyro": [1, 2, 3]}]}
+    (batch,) = decoded(body, clock="device", time_unit="us").message
+    assert batch.declared.clock == "device"
+    assert batch.t.tolist() == [1_700_000_000_000]
+
+
+def test_plain_json_is_understood_where_it_is_configured():
+    assert decoded(PLAIN, format="plain").format == "plain"
+    assert refusal({"payload": []}, format="plain").reason == "unknown_shape"
