@@ -1,0 +1,118 @@
+"""A serial port: found by path or by USB ids, opened, read until it goes away.
+
+It knows nothing of what the bytes mean.  Everything that pyserial may raise leaves here as
+`SourceUnavailable` with a remedy; `hard_serial.source` and `hard_serial.recognition` call it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import termios
+import time
+from typing import TYPE_CHECKING, Self
+
+import serial
+from serial.tools import list_ports
+
+from hard.api import SourceUnavailable
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["Port", "port_with_usb_ids", "usb_ids"]
+
+READ_TIMEOUT_S = 0.1
+"""How late a stop may be noticed."""
+USB_IDS = re.compile(r"([0-9A-Fa-f]{4}):([0-9A-Fa-f]{4})")
+
+_FAILURES = (OSError, ValueError, termios.error)
+"""What pyserial raises: its own exception is an `OSError`, a speed it can't set a `ValueError`."""
+_REMEDIES: dict[int | None, str] = {
+    errno.ENOENT: "plug it in; `hard sources scan` lists what is there",
+    errno.EACCES: "let this user read it: `sudo usermod -aG dialout USER`, then log in again",
+    errno.EPERM: "let this user read it: `sudo usermod -aG dialout USER`, then log in again",
+    errno.EBUSY: "another program has it (a serial monitor, ModemManager): end that",
+    errno.EAGAIN: "another program has it (a serial monitor, another source): end that",
+}
+
+
+class Port:
+    """An open port; the thread that opens it also reads and closes it."""
+
+    def __init__(self, path: str, baud: int) -> None:
+        """Open the port; raise `SourceUnavailable` where it can't be."""
+        self.path = path
+        try:
+            self._serial = serial.Serial(path, baud, timeout=READ_TIMEOUT_S, exclusive=True)
+        except _FAILURES as error:
+            code = getattr(error, "errno", None)
+            cause = error if code is None else os.strerror(code)
+            remedy = _REMEDIES.get(code, "unplug it and plug it in again")
+            raise SourceUnavailable(f"cannot open {path}: {cause}: {remedy}") from error
+
+    def read(self) -> tuple[bytes, int]:
+        """Wait up to 0.1 s; return what came, maybe nothing, and when (ns, monotonic clock).
+
+        Raise `SourceUnavailable` once the device is unplugged.
+        """
+        try:
+            data: bytes = self._serial.read(1)
+            data += self._serial.read(self._serial.in_waiting)
+        except _FAILURES as error:
+            raise SourceUnavailable(f"{self.path} went away: {error}: plug it in again") from error
+        return data, time.monotonic_ns()
+
+    def set_baud(self, baud: int) -> None:
+        """Change the speed without closing, which would reset an Arduino once more."""
+        try:
+            self._serial.baudrate = baud
+            self._serial.reset_input_buffer()
+        except _FAILURES as error:
+            raise SourceUnavailable(f"{self.path} takes no {baud} baud: {error}") from error
+
+    def __enter__(self) -> Self:
+        """Return the port."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self._serial.close()
+
+
+def usb_ids(text: str) -> str:
+    """Return "VID:PID" in capitals; raise `ValueError` for anything else."""
+    if not USB_IDS.fullmatch(text):
+        raise ValueError(
+            f'{text!r} is no USB id: write "VID:PID" in hexadecimal such as "1A86:7523"; '
+            "`hard sources scan` and `lsusb` show it"
+        )
+    return text.upper()
+
+
+def port_with_usb_ids(ids: str) -> str:
+    """Return the path of the one port whose USB adapter has these ids ("VID:PID").
+
+    Raise `SourceUnavailable` when there is none, or more than one.
+    """
+    found = [port.device for port in list_ports.comports() if _ids_of(port) == ids]
+    if not found:
+        raise SourceUnavailable(
+            f"no serial port with the USB id {ids}: plug it in; `hard sources scan` lists them"
+        )
+    if len(found) > 1:
+        raise SourceUnavailable(
+            f"{len(found)} ports have the USB id {ids} ({', '.join(sorted(found))}): "
+            'name one by `port = "/dev/serial/by-id/…"`'
+        )
+    return str(found[0])
+
+
+def _ids_of(port: list_ports.ListPortInfo) -> str | None:
+    return None if port.vid is None else f"{port.vid:04X}:{port.pid:04X}"

@@ -1,0 +1,148 @@
+"""`SerialSource` on pseudo terminals."""
+
+import os
+import threading
+import time
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from hard.api import SourceUnavailable
+from hard.testing import check_source
+from hard_serial import SerialSource
+from tests.imus import FORMATS, G
+
+
+def source_at(port, fmt="wt901", **config):
+    config = {"port": str(port), "format": fmt} | config
+    return SerialSource("imu", SerialSource.Config.model_validate(config))
+
+
+def test_it_keeps_the_contract(plug):
+    imu = plug()
+    messages = check_source(lambda: source_at(imu.path), provoke=imu.catch_up)
+    assert {batch.sensor for message in messages for batch in message} == {"accel", "gyro"}
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_each_format_arrives_in_its_own_units(plug, start, fmt):
+    imu = plug(fmt)
+    message = start(source_at(imu.path, fmt), imu).next()
+    accel = message[0]
+    resting = {"m/s2": G, "g": 1.0}[accel.declared.unit]
+    assert np.allclose(accel.values, [0, 0, resting], atol=1e-3)
+    if fmt == "uart_rvc":
+        assert len(message) == 1
+    else:
+        gyro = message[1]
+        turning = (
+            np.diff(gyro.values[:, 2]) * {"deg/s": 1.0, "rad/s": 180 / np.pi}[gyro.declared.unit]
+        )
+        assert gyro.t is accel.t
+        assert np.median(turning) == pytest.approx(1, abs=0.1)
+
+
+def test_stamps_are_even_and_about_now(plug, start):
+    imu = plug()
+    run = start(source_at(imu.path), imu)
+    messages = [run.next() for _ in range(8)]
+    t = np.concatenate([message[0].t for message in messages])
+    steps_ms = np.diff(t) / 1e6
+    assert (steps_ms > 5).all()
+    assert (steps_ms < 15).all()
+    last = messages[-1][0]
+    assert abs(time.time_ns() - int(last.t[-1])) < 2e9
+    assert -1e9 < int(last.t[-1]) - last.t_received_ns < 5e7
+
+
+def test_what_only_the_configuration_knows_is_declared(plug, start):
+    imu = plug()
+    config = {"stream": "left wrist", "rate_hz": 100.0, "sign": -1}
+    accel, gyro = start(source_at(imu.path, **config), imu).next()
+    assert (accel.declared.rate_hz, accel.declared.sign) == (100.0, -1)
+    assert accel.declared.max_delay_s == 0
+    assert accel.stream == gyro.stream != "left wrist"
+    assert accel.stream.startswith("left_wrist_")
+
+
+def test_unplugged_and_plugged_in_again_it_goes_on(plug, start):
+    imu = plug()
+    source = source_at(imu.path)
+    run = start(source, imu)
+    run.next()
+    imu.unplug()
+    assert "went away" in run.ended()
+    again = start(source, plug())
+    assert len(again.next()[0]) > 0
+
+
+def test_a_missing_port_is_away_and_the_remedy_is_said(tmp_path):
+    with pytest.raises(SourceUnavailable, match=r"No such file.*plug it in"):
+        source_at(tmp_path / "none").run(print, threading.Event())
+
+
+def test_a_file_is_no_port(tmp_path):
+    (tmp_path / "dump.bin").write_bytes(b"")
+    with pytest.raises(SourceUnavailable, match=r"cannot open .*dump\.bin"):
+        source_at(tmp_path / "dump.bin").run(print, threading.Event())
+
+
+def test_a_port_in_use_is_not_shared(plug, start):
+    imu = plug()
+    start(source_at(imu.path), imu).next()
+    with pytest.raises(SourceUnavailable, match="another program has it"):
+        source_at(imu.path).run(print, threading.Event())
+
+
+def test_an_adapter_that_is_not_there_is_away():
+    source = SerialSource("imu", SerialSource.Config(usb="fff1:fff2", format="text"))
+    with pytest.raises(SourceUnavailable, match="no serial port with the USB id FFF1:FFF2"):
+        source.run(print, threading.Event())
+
+
+def test_noise_between_the_frames_is_counted_and_read_over(plug, start):
+    imu = plug()
+    run = start(source_at(imu.path), imu)
+    run.next()
+    imu.write(os.urandom(200))
+    run.next()
+    run.next()
+    assert run.source.counts["noise_bytes"] >= 190
+
+
+def test_a_device_that_prints_an_error_is_opened_anew(plug, start):
+    imu = plug("text")
+    run = start(source_at(imu.path, "text"), imu)
+    run.next()
+    imu.write(b"ERR: no IMU\n")
+    assert "the device printed ERR" in run.ended()
+    assert run.source.counts["device_error"] == 1
+
+
+def test_it_stops_at_once_while_the_device_is_silent(plug, start):
+    imu = plug()
+    run = start(source_at(imu.path), imu)
+    run.next()
+    began_s = time.monotonic()
+    run.stop()
+    assert time.monotonic() - began_s < 0.5
+
+
+@pytest.mark.parametrize(
+    ("config", "complaint"),
+    [
+        ({"format": "wt901"}, "either port, a path, or usb"),
+        ({"format": "wt901", "port": "p", "usb": "1A86:7523"}, "either port, a path, or usb"),
+        ({"format": "wt901", "usb": "ch340"}, "is no USB id"),
+        ({"format": "csv", "port": "p"}, "format"),
+        ({"format": "wt901", "port": "p", "accel_unit": "g"}, 'only for format = "text"'),
+        ({"format": "text", "port": "p", "columns": ["ax", "ay", "az", "gx"]}, "columns"),
+        ({"format": "text", "port": "p", "columns": ["ax", "ay", "ay"]}, "columns"),
+        ({"format": "text", "port": "p", "accel_scale": 0.0}, "greater than 0"),
+        ({"format": "text", "port": "p", "baud": "fast"}, "baud"),
+    ],
+)
+def test_a_wrong_configuration_is_refused(config, complaint):
+    with pytest.raises(ValidationError, match=complaint):
+        SerialSource.Config.model_validate(config)
