@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from hard.api import Source
+from hard.api import Source, Stage, UnusableInput
 from hard_file.recognition import open_recording
 from hard_file.recording import Options, Recording, RecordingInfo
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hard.api import Emit, PluginConfig, Stop
 
 __all__ = ["FileConfig", "FileSource", "Options", "Recording", "RecordingInfo", "open_recording"]
@@ -26,13 +28,25 @@ class FileConfig(Options):
     """The options of a recording and where it is."""
 
     path: Annotated[Path, Field(strict=False)]
-    """A CSV file, a zip or a folder."""
+    """A file, a zip or a folder of one of the formats."""
 
 
 class FileSource(Source[FileConfig]):
     """Reads one recording from its first row to its last, as fast as `emit` takes it."""
 
     Config: ClassVar[type[PluginConfig]] = FileConfig
+
+    def probe(self, timeout_s: float) -> Iterator[Stage]:
+        """Say which format the recording has and why, and what of it is left aside."""
+        del timeout_s
+        try:
+            info = open_recording(self.config.path, self.config).info
+        except UnusableInput as error:
+            yield Stage("format", ok=False, detail=str(error))
+            return
+        yield Stage("format", ok=True, detail=f"{info.format}: {info.reason}")
+        if info.ignored:
+            yield Stage("ignored", ok=True, detail=f"ignored: {', '.join(map(repr, info.ignored))}")
 
     def run(self, emit: Emit, stop: Stop) -> None:
         """Emit the recording; bad rows are skipped, a bad file raises `UnusableInput`."""

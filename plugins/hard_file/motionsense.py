@@ -51,7 +51,7 @@ def open_motionsense(path: Path, options: Options) -> Recording:
         declared=declared,
     )
     file = _MotionSenseCsv(path, options.stream_for(path), declared, options.start_ns)
-    return Recording(path, file.stream, info, file.messages)
+    return Recording(path, file.stream, info, file.messages, file.start_ns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,12 @@ See the README for the columns.  This is also the form in which other tools shou
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from hard.api import NS_PER_S, Annotation, Declared, SampleBatch, UnusableInput
+from hard.api import NS_PER_S, Declared, SampleBatch, UnusableInput
+from hard_file.labels import changes
 from hard_file.recording import Recording, RecordingInfo
 from hard_file.table import Columns, CsvFile, opened, quoted
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hard.api import Message, Sensor
+    from hard.api import Annotation, Message, Sensor
     from hard_file.recording import Options
     from hard_file.table import Rows, Skip
 
@@ -31,12 +31,19 @@ ACCEL_COLUMNS = ("accel_x", "accel_y", "accel_z")
 GYRO_COLUMNS = ("gyro_x", "gyro_y", "gyro_z")
 RELATIVE_BELOW_S = 1e8
 """A first `t_s` below this (March 1973) counts from the recording's start."""
+_SIGNS = {
+    None: "Android sign, as nothing else is configured",
+    "android": "Android sign (configured)",
+    "ios": "iOS sign (configured)",
+}
 LAST_S = 9.2e9
 """Stamps in 64-bit ns end in the year 2262."""
 
 
-def open_plain(path: Path, header: tuple[str, ...], options: Options) -> Recording:
+def open_plain(path: Path, options: Options) -> Recording:
     """Return the recording in a plain CSV; raise `UnusableInput` naming the columns it lacks."""
+    with opened(path) as stream:
+        header = CsvFile(stream, str(path)).header
     _check_header(path, header, options)
     time = next((name for name in ("t_ns", "t_s") if name in header), None)
     columns = Columns(
@@ -63,11 +70,12 @@ def open_plain(path: Path, header: tuple[str, ...], options: Options) -> Recordi
     known = {*columns.values, "t_ns", "t_s", "label"}
     info = RecordingInfo(
         format="plain",
-        reason=f"the header names {', '.join(ACCEL_COLUMNS)}",
+        reason=f"the header names {', '.join(ACCEL_COLUMNS)}; in {options.accel_unit}, "
+        f"{_SIGNS[options.platform]}",
         declared=declared,
         ignored=tuple(name for name in header if name not in known),
     )
-    return Recording(path, plain.stream, info, plain.messages)
+    return Recording(path, plain.stream, info, plain.messages, plain.start_ns)
 
 
 def _check_header(path: Path, header: tuple[str, ...], options: Options) -> None:
@@ -132,11 +140,8 @@ class _PlainCsv:
                         xyz = values[:, 3 * at : 3 * at + 3]
                         message.append(SampleBatch(self.stream, sensor, t, xyz, declared))
                 if rows.labels is not None:
-                    labels = [label, *rows.labels]
-                    for at, (old, new) in enumerate(pairwise(labels)):
-                        if old != new:
-                            message.append(Annotation(self.stream, int(t[at]), new))
-                    label = labels[-1]
+                    message += changes(self.stream, t, rows.labels, label)
+                    label = [label, *rows.labels][-1]
                 yield message
 
     def _in_range(self, rows: Rows, skip: Skip) -> Rows:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field
 
-from hard.api import Declared, PluginConfig, UnusableInput
+from hard.api import Annotation, Declared, PluginConfig, SampleBatch, UnusableInput
+from hard_file.labels import annotated, labels_beside, read_labels
+from hard_formats.framing import FramingName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
@@ -24,7 +27,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Format", "Options", "Platform", "Recording", "RecordingInfo"]
 
-Format: TypeAlias = Literal["plain", "motionsense", "sensor_logger"]
+Format: TypeAlias = Literal[
+    "plain",
+    "motionsense",
+    "sensor_logger",
+    "phyphox",
+    "hapt",
+    "uci_har",
+    "wisdm",
+    "sp_sw_har",
+    "edge_impulse",
+    "hard",
+    FramingName,
+]
 Platform: TypeAlias = Literal["ios", "android"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -53,11 +68,11 @@ class Options(PluginConfig):
 
     format: Literal["auto"] | Format = "auto"
     rate_hz: float | None = Field(default=None, ge=0.1, le=100_000)
-    """Sampling rate of a plain CSV without a time column."""
+    """Sampling rate of what has no stamps: a plain CSV without a time column, a serial dump."""
     accel_unit: Literal["m/s2", "g"] = "m/s2"
-    """Unit of a plain CSV's accelerometer columns."""
+    """Unit of the accelerometer where the format leaves it open: plain CSV, lines of text."""
     gyro_unit: Literal["rad/s", "deg/s"] = "rad/s"
-    """Unit of a plain CSV's gyroscope columns."""
+    """Unit of the gyroscope, likewise."""
     stream: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,64}$")
     """The stream's name; the file's without its ending when None."""
     start: Annotated[str, AfterValidator(_checked_start)] | None = None
@@ -72,7 +87,8 @@ class Options(PluginConfig):
 
     def stream_for(self, path: Path) -> str:
         """Return the stream's name for the recording at `path`."""
-        stem = re.sub(r"[^A-Za-z0-9_-]+", "-", path.stem).strip("-")[:64]
+        name = path.name.removesuffix(".gz")
+        stem = re.sub(r"[^A-Za-z0-9_-]+", "-", PurePath(name).stem).strip("-")[:64]
         return self.stream or stem or "file"
 
 
@@ -96,7 +112,7 @@ class RecordingInfo:
         return tuple(self.declared)
 
     @property
-    def clock(self) -> Literal["epoch", "relative"]:
+    def clock(self) -> Literal["epoch", "relative", "device"]:
         """Whether stamps are absolute or count from the recording's start."""
         return next(iter(self.declared.values())).clock
 
@@ -118,6 +134,8 @@ class Recording:
     stream: str
     info: RecordingInfo
     read: Callable[[Skip], Iterator[Message]]
+    origin_ns: int = 0
+    """What stands for 0 in the file's own stamps; those of labels beside it count likewise."""
 
     def messages(self, skip: Skip = _ignore) -> Generator[Message, None, None]:
         """Yield the samples and annotations in file order, about 4,000 rows at a time.
@@ -134,8 +152,8 @@ class Recording:
             skip(reason, detail)
 
         found = False
-        for message in self.read(count):
-            found = found or bool(message)
+        for message in self._labelled(self.read(count), count):
+            found = found or any(isinstance(part, SampleBatch) for part in message)
             yield message
         if not found:
             counts = ", ".join(f"{n} {reason}" for reason, n in skipped.items()) or "no rows"
@@ -143,3 +161,19 @@ class Recording:
                 f"{self.path}: not one usable row ({counts}); check the columns against the "
                 "header, or record again"
             )
+
+    def _labelled(self, messages: Iterator[Message], skip: Skip) -> Iterator[Message]:
+        """Let labels beside the file take the place of those in it."""
+        beside = labels_beside(self.path)
+        if beside is None:
+            return messages
+        intervals = [
+            replace(
+                one,
+                t_start_ns=one.t_start_ns + self.origin_ns,
+                t_end_ns=one.t_end_ns + self.origin_ns,
+            )
+            for one in read_labels(beside, skip)
+        ]
+        others = ([p for p in message if not isinstance(p, Annotation)] for message in messages)
+        return annotated(others, intervals, self.stream)

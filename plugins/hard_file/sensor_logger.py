@@ -1,4 +1,4 @@
-"""Sensor Logger exports, zipped or unpacked: one CSV per sensor, merged by time.
+"""Sensor Logger exports, zipped, unpacked or as JSON: one CSV per sensor, merged by time.
 
 Which files together hold the total acceleration, in which unit and with which sign, differs
 between iOS and Android and with the app's setting "Standardise Units & Frames"; `_choose` is the
@@ -10,34 +10,37 @@ from __future__ import annotations
 
 import csv
 import io
-import zipfile
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
 from hard.api import Annotation, Declared, SampleBatch, UnusableInput
+from hard_file.container import opened_folder
+from hard_file.merging import Lane, merged
 from hard_file.recording import Recording, RecordingInfo
-from hard_file.table import Columns, CsvFile, Rows, guarded, opened, quoted
+from hard_file.sensor_logger_json import JsonExport
+from hard_file.table import Columns, CsvFile, guarded, opened, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from hard.api import Message, Sensor, Unit
+    from hard_file.container import Folder
     from hard_file.recording import Options, Platform
-    from hard_file.table import Skip
+    from hard_file.sensor_logger_json import JsonMember
+    from hard_file.table import Rows, Skip
 
-__all__ = ["TIME_AND_AXES", "open_sensor_logger"]
+__all__ = ["MEMBERS", "TIME_AND_AXES", "open_sensor_logger"]
 
 TIME_AND_AXES = Columns(values=("x", "y", "z"), time="time")
 TIME_AND_TEXT = Columns(values=(), time="time", label="text")
 METADATA_BYTES = 64 * 1024
 
-_Folder: TypeAlias = Path | zipfile.Path
+_Members: TypeAlias = "Folder | JsonExport"
 _Chosen: TypeAlias = "dict[str, tuple[Sensor, Declared]]"
 """Member name -> what its x, y and z are."""
 
@@ -61,7 +64,7 @@ class _Metadata:
         return f"platform {self.platform or 'unknown'} ({self.source}{standardised})"
 
 
-_MEMBERS = (
+MEMBERS = (
     "TotalAcceleration.csv",
     "Accelerometer.csv",
     "Gravity.csv",
@@ -72,15 +75,16 @@ _MEMBERS = (
 
 
 def open_sensor_logger(path: Path, options: Options) -> Recording:
-    """Return the recording in a Sensor Logger export.
+    """Return the recording in a Sensor Logger export: a zip, a folder, or its JSON.
 
     Raises `UnusableInput` for a damaged zip, for a zip or folder that is no such export, and for
     one without any file from which acceleration including gravity follows.
     """
-    with _folder(path) as folder:
+    members = _members(path)
+    with members() as folder:
         metadata = _metadata(folder, options)
         unusable: list[str] = []
-        found = {name for name in _MEMBERS if _usable(folder / name, TIME_AND_AXES, unusable)}
+        found = {name for name in MEMBERS if _usable(folder / name, TIME_AND_AXES, unusable)}
         if not found:
             raise UnusableInput(_not_an_export(path, folder, unusable))
         annotated = _usable(folder / "Annotation.csv", TIME_AND_TEXT, unusable)
@@ -91,24 +95,22 @@ def open_sensor_logger(path: Path, options: Options) -> Recording:
         declared=dict(chosen.values()),
         ignored=tuple(unusable),
     )
-    export = _Export(path, options.stream_for(path), chosen, annotated)
+    export = _Export(path, options.stream_for(path), members, chosen, annotated)
     return Recording(path, export.stream, info, export.messages)
 
 
-@contextmanager
-def _folder(path: Path) -> Iterator[_Folder]:
-    """Open the folder that holds the CSVs, in the file system or in a zip."""
-    with ExitStack() as stack:
-        with guarded(str(path)):
-            folder: _Folder = path
-            if not path.is_dir():
-                folder = zipfile.Path(stack.enter_context(zipfile.ZipFile(path)))
-            inside = [entry for entry in folder.iterdir() if not entry.name.startswith("_")]
-        wrapped = len(inside) == 1 and inside[0].is_dir()
-        yield inside[0] if wrapped else folder
+def _members(path: Path) -> Callable[[], AbstractContextManager[_Members]]:
+    """Return what opens the folder, the zip or the JSON."""
+    if path.is_file():
+        with opened(path) as file, guarded(str(path)):
+            is_json = file.read(2) != b"PK"
+        if is_json:
+            export = JsonExport(path)  # found out once what is in it
+            return lambda: nullcontext(export)
+    return lambda: opened_folder(path)
 
 
-def _metadata(folder: _Folder, options: Options) -> _Metadata:
+def _metadata(folder: _Members, options: Options) -> _Metadata:
     """Read the phone's system from `Metadata.csv`, as far as it is there; options win."""
     row: dict[str, str] = {}
     file = folder / "Metadata.csv"
@@ -125,7 +127,7 @@ def _metadata(folder: _Folder, options: Options) -> _Metadata:
     return _Metadata(platform, "Metadata.csv", standardised)
 
 
-def _usable(member: _Folder, columns: Columns, unusable: list[str]) -> bool:
+def _usable(member: Folder | JsonMember, columns: Columns, unusable: list[str]) -> bool:
     """Tell whether a member is there with its columns and a row; note why it is no use."""
     if not member.is_file():
         return False
@@ -175,7 +177,7 @@ def _gyroscope(found: set[str]) -> _Chosen:
     return {}
 
 
-def _not_an_export(path: Path, folder: _Folder, unusable: list[str]) -> str:
+def _not_an_export(path: Path, folder: _Members, unusable: list[str]) -> str:
     """Say what was found instead of an export of Sensor Logger."""
     names = sorted(entry.name for entry in folder.iterdir())
     seen = f"it holds {quoted(names)}" if names else "it is empty"
@@ -202,6 +204,7 @@ class _Export:
 
     path: Path
     stream: str
+    members: Callable[[], AbstractContextManager[_Members]]
     chosen: _Chosen
     annotated: bool
 
@@ -211,13 +214,13 @@ class _Export:
         So no sensor's samples come behind another's, and of each member no more than about a
         block waits in memory.
         """
-        with _folder(self.path) as folder, ExitStack() as files:
+        with self.members() as folder, ExitStack() as files:
             lanes = []
             for name in (*self.chosen, *(["Annotation.csv"] if self.annotated else [])):
                 file = CsvFile(files.enter_context(opened(folder / name)), f"{self.path}/{name}")
                 columns = TIME_AND_AXES if name in self.chosen else TIME_AND_TEXT
-                lanes.append(_Lane(name, file.rows(columns, skip)))
-            for parts in _merged(lanes, needed=self._needed()):
+                lanes.append(Lane(name, file.rows(columns, skip)))
+            for parts in merged(lanes, needed=self._needed()):
                 message: list[SampleBatch | Annotation] = []
                 for name, rows in parts:
                     message += self._converted(name, rows)
@@ -233,97 +236,3 @@ class _Export:
         sensor, declared = self.chosen[name]
         values = rows.values.astype(np.float32)
         return [SampleBatch(self.stream, sensor, rows.t, values, declared)]
-
-
-class _Lane:
-    """One member's rows, read ahead so far that it is known which come next in time.
-
-    Rows stay in file order.  They are ranked by the running maximum of their stamps without those
-    that stand out above the next two, so that a lone wild stamp does not hold up the merge.
-    """
-
-    def __init__(self, name: str, blocks: Iterator[Rows]) -> None:
-        self.name = name
-        self.ended = False
-        self._blocks = blocks
-        self._rows: Rows | None = None
-        self._rank: NDArray[np.int64] = np.zeros(0, np.int64)
-
-    def __len__(self) -> int:
-        return len(self._rank)
-
-    @property
-    def hungry(self) -> bool:
-        """Whether another block must be read before the rank of any row is settled."""
-        return not self.ended and len(self) <= _UNSETTLED_ROWS
-
-    @property
-    def frontier(self) -> int:
-        """The rank of the last row whose rank is settled."""
-        return int(self._rank[-1 - _UNSETTLED_ROWS])
-
-    def read_block(self) -> None:
-        """Read one more block behind what waits."""
-        block = next(self._blocks, None)
-        if block is None:
-            self.ended = True
-        elif len(block):
-            self._rows = block if self._rows is None else _joined(self._rows, block)
-            self._rank = _rank(self._rows.t)
-
-    def take(self, limit: int) -> Rows | None:
-        """Remove and return the rows up to rank `limit`; None when there are none."""
-        settled = len(self) if self.ended else len(self) - _UNSETTLED_ROWS
-        n = int(np.searchsorted(self._rank[:settled], limit, side="right"))
-        if self._rows is None or n == 0:
-            return None
-        taken, self._rows = _part(self._rows, slice(n)), _part(self._rows, slice(n, None))
-        self._rank = self._rank[n:]
-        return taken
-
-
-_UNSETTLED_ROWS = 2
-
-
-def _merged(lanes: list[_Lane], needed: list[str]) -> Iterator[list[tuple[str, Rows]]]:
-    """Yield what the lanes hold up to one common time after another; empty lists on the way."""
-    first = True
-    while any(len(lane) or not lane.ended for lane in lanes):
-        for lane in lanes:
-            if lane.hungry:
-                lane.read_block()
-        if any(lane.hungry for lane in lanes):
-            yield []
-            continue
-        if first and any(not len(lane) for lane in lanes if lane.name in needed):
-            return
-        first = False
-        limit = min((lane.frontier for lane in lanes if not lane.ended), default=_LAST_NS)
-        taken = [(lane.name, lane.take(limit)) for lane in lanes]
-        yield [(name, rows) for name, rows in taken if rows is not None]
-
-
-_LAST_NS = 2**63 - 1
-
-
-def _rank(t: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rank rows by time; one that both following rows belie takes its place before them."""
-    smooth = t.copy()
-    next_low, next_high = np.minimum(t[1:-1], t[2:]), np.maximum(t[1:-1], t[2:])
-    smooth[:-2] = np.where(t[:-2] > next_high, next_low, t[:-2])
-    ranked: NDArray[np.int64] = np.maximum.accumulate(smooth)
-    return ranked
-
-
-def _part(rows: Rows, part: slice) -> Rows:
-    labels = None if rows.labels is None else rows.labels[part]
-    return Rows(rows.row[part], rows.t[part], rows.values[part], labels)
-
-
-def _joined(first: Rows, then: Rows) -> Rows:
-    return Rows(
-        np.concatenate((first.row, then.row)),
-        np.concatenate((first.t, then.t)),
-        np.concatenate((first.values, then.values)),
-        None if first.labels is None or then.labels is None else first.labels + then.labels,
-    )

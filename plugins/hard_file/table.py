@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import gzip
 import json
 import lzma
 import struct
@@ -22,15 +23,14 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from itertools import compress
 from operator import itemgetter
-from typing import IO, TYPE_CHECKING, TypeAlias
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
 
 import numpy as np
 
 from hard.api import UnusableInput
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
 __all__ = [
@@ -38,6 +38,8 @@ __all__ = [
     "MAX_LINE_BYTES",
     "Columns",
     "CsvFile",
+    "Readable",
+    "Rewritten",
     "Rows",
     "Skip",
     "guarded",
@@ -114,9 +116,30 @@ def guarded(name: str) -> Iterator[None]:
         ) from error
 
 
-def opened(path: Path | zipfile.Path) -> IO[bytes]:
-    """Open a file or a member of a zip for reading; raise `UnusableInput` when that fails."""
+class Readable(Protocol):
+    """What can be opened for reading: a path, a member of a zip or of another export."""
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        ...
+
+    def open(self, mode: Literal["rb"]) -> IO[bytes]:
+        """Open it."""
+        ...
+
+
+def opened(path: Readable) -> IO[bytes]:
+    """Open a file or a member of a zip for reading; raise `UnusableInput` when that fails.
+
+    A file compressed by gzip comes out unpacked.
+    """
     with guarded(str(path)):
+        if isinstance(path, Path):
+            with path.open("rb") as file:
+                packed = file.read(2) == b"\x1f\x8b"
+            if packed:
+                return cast("IO[bytes]", gzip.open(path))
         return path.open("rb")
 
 
@@ -124,6 +147,26 @@ def quoted(names: Sequence[str]) -> str:
     """List at most a dozen foreign names for a message, each cut to 40 characters."""
     shown = ", ".join(repr(name[:40]) for name in names[:12])
     return f"{shown} and {len(names) - 12} more" if len(names) > 12 else shown
+
+
+class Rewritten:
+    """A stream of bytes, read one for one as other characters, behind a header line of its own.
+
+    So files with other separators, or without a header, are read by `CsvFile` as well.
+    """
+
+    def __init__(self, stream: IO[bytes], old: bytes, new: bytes, header: bytes = b"") -> None:
+        self._stream, self._header = stream, header
+        self._table = bytes.maketrans(old, new)
+
+    def read(self, n: int) -> bytes:
+        """Return at least one byte more, unless the stream has ended."""
+        header, self._header = self._header, b""
+        return header + self._stream.read(n).translate(self._table)
+
+
+class _Bytes(Protocol):
+    def read(self, n: int, /) -> bytes: ...
 
 
 class CsvFile:
@@ -134,7 +177,7 @@ class CsvFile:
     empty, binary, one endless line, not separated by commas, or names a column twice.
     """
 
-    def __init__(self, stream: IO[bytes], name: str) -> None:
+    def __init__(self, stream: _Bytes, name: str) -> None:
         self.name = name
         self._stream = stream
         with guarded(name):
@@ -187,7 +230,7 @@ def _header_line(head: bytes, name: str) -> tuple[str, bytes]:
             f"{name}: binary data or not UTF-8 text; give a CSV file in UTF-8, or a zip"
         )
     line, newline, rest = text.partition(b"\n")
-    if not newline and len(head) == MAX_LINE_BYTES:
+    if not newline and len(head) >= MAX_LINE_BYTES:
         raise UnusableInput(
             f"{name}: no line ends within its first {MAX_LINE_BYTES} bytes; "
             "give a CSV file with one row per line"
@@ -290,7 +333,7 @@ class _Parser:
         text, labels = marked
         try:
             matrix = self._numbers(text).reshape(-1, width + 1)
-        except (ValueError, TypeError, RuntimeError):  # the last for an integer beyond 64 bits
+        except (ValueError, TypeError, OverflowError, RuntimeError):  # a huge integer: the last two
             return None
         numbers, marks = matrix[:, :-1], matrix[:, -1]
         one_mark_a_line = marks.max() <= _MARK < numbers.min()
@@ -344,7 +387,7 @@ class _Parser:
 def _number_parser() -> Callable[[bytes], NDArray[np.float64]]:
     """Return what turns a JSON array of numbers into an array, or raises.
 
-    ValueError, TypeError or RuntimeError for anything else.
+    ValueError, TypeError, OverflowError or RuntimeError for anything else.
     """
     try:
         from simdjson import Array, Parser  # noqa: PLC0415 - there is no wheel for 32-bit ARM

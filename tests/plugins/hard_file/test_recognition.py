@@ -1,6 +1,8 @@
 """Which format a file has, and what is said when it has none."""
 
+import gzip
 import os
+import zipfile
 
 import pytest
 from hypothesis import given
@@ -21,7 +23,10 @@ def write(tmp_path, data, name="some.csv"):
 def test_the_content_decides_and_not_the_name(tmp_path):
     recording = open_recording(write(tmp_path, PLAIN, "walk.zip"))
     assert recording.info.format == "plain"
-    assert recording.info.reason == "the header names accel_x, accel_y, accel_z"
+    assert recording.info.reason == (
+        "the header names accel_x, accel_y, accel_z; in m/s2, "
+        "Android sign, as nothing else is configured"
+    )
 
 
 def test_a_stated_format_must_fit(tmp_path):
@@ -72,3 +77,26 @@ def test_arbitrary_files_raise_nothing_but_unusable_input(tmp_path_factory, star
         assert str(error).startswith(str(path))  # noqa: PT017 - either outcome is right
         return
     assert any(messages)
+
+
+def test_what_gzip_packed_is_read_as_it_was(tmp_path):
+    recording = open_recording(write(tmp_path, gzip.compress(PLAIN.encode()), "walk.csv.gz"))
+    assert (recording.info.format, recording.stream) == ("plain", "walk")
+    (message,) = filter(None, recording.messages())
+    assert message[0].t.tolist() == [1]
+    cut = write(tmp_path, gzip.compress(PLAIN.encode())[:-12], "cut.csv.gz")
+    with pytest.raises(UnusableInput, match=r"cut\.csv\.gz: cannot be read"):
+        list(open_recording(cut).messages())
+
+
+@pytest.mark.parametrize(
+    ("stated", "why"),
+    [("hapt", "not hapt: it is phyphox"), ("plain", 'format = "plain" is one CSV file')],
+)
+def test_a_zip_of_another_format_than_stated_is_refused_by_name(tmp_path, stated, why):
+    path = tmp_path / "walk.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("meta/device.csv", "property,value\n")
+        archive.writestr("Raw Data.csv", "x\n")
+    with pytest.raises(UnusableInput, match=why):
+        open_recording(path, Options(format=stated))

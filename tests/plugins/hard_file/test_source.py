@@ -14,7 +14,7 @@ import pytest
 import hard_file
 from hard.api import UnusableInput
 from hard.testing import check_message, check_source
-from hard_file import FileConfig, FileSource
+from hard_file import FileConfig, FileSource, open_recording
 
 HEADER = "t_ns,accel_x,accel_y,accel_z\n"
 
@@ -63,7 +63,7 @@ def test_format_and_ignored_columns_are_said_once(tmp_path, caplog):
     with caplog.at_level(logging.INFO, "hard.walk"):
         run(path)
     assert [record.getMessage() for record in caplog.records] == [
-        "walk: plain: the header names accel_x, accel_y, accel_z",
+        f"walk: plain: {open_recording(path).info.reason}",
         "walk: ignored: 'magnet_x'",
     ]
 
@@ -146,3 +146,13 @@ def test_the_readmes_example_file_and_script_run(tmp_path):
     )
     assert done.stdout.startswith("plain the header names")
     assert "Annotation(stream='walk', t=1700000000000000000, text='standing')" in done.stdout
+
+
+def test_probing_tells_the_format_and_why_or_what_is_wrong(tmp_path):
+    path = write(tmp_path, "1,0,0,9.8,5\n", HEADER.strip() + ",magnet_x\n")
+    stages = list(FileSource("walk", FileConfig(path=str(path))).probe(1.0))
+    assert [(stage.name, stage.ok) for stage in stages] == [("format", True), ("ignored", True)]
+    assert stages[0].detail.startswith("plain: the header names accel_x")
+    assert stages[1].detail == "ignored: 'magnet_x'"
+    (gone,) = FileSource("walk", FileConfig(path=str(tmp_path / "gone.csv"))).probe(1.0)
+    assert (gone.ok, "no such file" in gone.detail) == (False, True)

@@ -276,6 +276,7 @@ def test_two_rows_glued_together_at_the_start_are_not_taken_for_decimal_commas()
 @example([b"1,true,n,2.5,l"])
 @example([b"1,[2],n,2.5,l"])
 @example([b"1,NaN,n,2.5,l"])
+@example([b"1," + b"9" * 400 + b",n,2.5,l"])
 def test_without_simdjson_the_same_is_read(table):
     text = HEADER + b"1,0.5,n,2.5,l\n" + b"\n".join(table)
     with_it = read(text)
