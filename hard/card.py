@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from hard.api import NS_PER_S
 
-__all__ = ["Channel", "Golden", "ModelCard", "ModelInput", "ModelRefused", "Provenance"]
+__all__ = ["STILL", "Channel", "Golden", "ModelCard", "ModelInput", "ModelRefused", "Provenance"]
 
 Channel = Literal["accel_x", "accel_y", "accel_z", "gyro_x", "gyro_y", "gyro_z"]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -29,11 +29,16 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+STILL = "still"
+"""Resting, in a posture that is not known."""
+
+
 class ModelInput(_Model):
     """What a model wants to be fed: windows of `window_samples` x `channels`.
 
     Accelerometer in m/s² including gravity, Android frame (the axis that points up reads +9.81 at
-    rest), gyroscope in rad/s, `frame` "device": the device's own axes.
+    rest), gyroscope in rad/s.  `frame` "device": the device's own axes; "upright": turned so that
+    +z is up, any heading (`hard.upright`).
     """
 
     channels: tuple[Channel, ...]
@@ -41,12 +46,14 @@ class ModelInput(_Model):
     window_samples: int = Field(ge=8, le=4096)
     stride_samples: int = Field(ge=1, le=4096)
     min_rate_hz: float = Field(default=20.0, gt=0)
-    frame: Literal["device"] = "device"
+    frame: Literal["device", "upright"] = "device"
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if NS_PER_S % self.sampling_rate_hz:
             raise ValueError("1 / sampling_rate_hz must be a whole number of nanoseconds")
+        if self.frame == "upright" and self.sampling_rate_hz < 20:
+            raise ValueError("frame upright is learned from gait, which takes 20 Hz or more")
         accel, gyro = self.channels[:3], self.channels[3:]
         if accel != ("accel_x", "accel_y", "accel_z") or gyro not in (
             (),
@@ -110,6 +117,14 @@ class ModelCard(_Model):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     golden: Golden
     provenance: Provenance
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """What a stream can be said to do: the labels, and `still` where a posture can be unknown.
+
+        A model in the upright frame can't tell postures before it is known which way is up.
+        """
+        return (*self.labels, STILL) if self.input.frame == "upright" else self.labels
 
     @model_validator(mode="after")
     def _check(self) -> Self:

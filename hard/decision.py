@@ -54,7 +54,10 @@ class DecisionSettings(BaseModel):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PredictionBatch:
-    """What the model says of consecutive windows: `probs` float64[w, labels], calibrated."""
+    """What the model says of consecutive windows: `probs` float64[w, states], calibrated.
+
+    The states are the card's; where a posture can't be known, `still` has the postures' share.
+    """
 
     stream: str
     windows: WindowBatch
@@ -93,10 +96,10 @@ class Decision:
     def __init__(self, stream: str, card: ModelCard, settings: DecisionSettings) -> None:
         self._stream = stream
         self._model = card.identity
-        self._labels = [*card.labels, UNKNOWN]
-        self._unknown = len(card.labels)
+        self._labels = [*card.states, UNKNOWN]
+        self._unknown = len(card.states)
         self._nobody: list[int | None] = [None] * len(self._labels)
-        self._enter = [max(settings.enter, card.thresholds.get(x, 0.0)) for x in card.labels]
+        self._enter = [max(settings.enter, card.thresholds.get(x, 0.0)) for x in card.states]
         self._settings = settings
         self._stride_ns = card.input.stride_samples * card.input.period_ns
         self._silence_ns = round(settings.no_data_after_s * NS_PER_S)

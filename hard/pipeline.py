@@ -8,6 +8,9 @@
   | simulator   |        | resample  |  | stride  |  | calibrated |  | dwell   |       | ...    |
   +-------------+        +-----------+  +---------+  +------------+  +---------+       +--------+
 
+For a model in the upright frame, `hard.upright` learns from the grid which way is up and turns the
+windows; until it is known, `still` stands for every posture.
+
 Live and replay run this very code and differ only in who calls `feed`: the runtime's pipeline
 thread, or `hard replay`'s loop over a file.
 """
@@ -15,19 +18,28 @@ thread, or `hard replay`'s loop over a file.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from hard.api import SampleBatch
 from hard.conditioning import Conditioner, SegmentEnd, Verdict
 from hard.decision import Decision, DecisionSettings, PredictionBatch
+from hard.upright import UprightEstimator, to_upright
 from hard.windowing import Windower
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from numpy.typing import NDArray
+
     from hard.api import Event, Message, Reason, StreamState
+    from hard.card import ModelCard
     from hard.classifier import TFLiteClassifier
-    from hard.conditioning import Conditioned
+    from hard.conditioning import Conditioned, GridBlock
+    from hard.upright import Reference
+    from hard.windowing import WindowBatch
 
 __all__ = ["MIN_COVERAGE", "Pipeline"]
 
@@ -39,7 +51,8 @@ class Pipeline:
     """All streams of one process; called from one thread.
 
     `choose(stream)` gives the model and the decision settings of a new stream; `watch`, if given,
-    sees every prediction.  `counts` says what was left out, by reason.
+    sees every prediction.  `references` holds which way was up on the streams of an earlier run.
+    `counts` says what was left out, by reason.
     """
 
     def __init__(
@@ -48,10 +61,12 @@ class Pipeline:
         *,
         max_streams: int = 1000,
         watch: Callable[[PredictionBatch], None] | None = None,
+        references: Mapping[str, Reference] | None = None,
     ) -> None:
         self._choose = choose
         self._max_streams = max_streams
         self._watch = watch
+        self._references = dict(references or {})  # of streams that are not known now
         self._streams: dict[str, _Stream] = {}  # the least recently fed first
         self.counts: Counter[str] = Counter()
 
@@ -66,7 +81,8 @@ class Pipeline:
             stream = self._streams.pop(name, None)
             if stream is None:
                 events += self._make_room()
-                stream = _Stream(name, *self._choose(name), self.counts, self._watch)
+                known = self._references.pop(name, None)
+                stream = _Stream(name, *self._choose(name), self.counts, self._watch, known)
             self._streams[name] = stream
             events += stream.feed(batches)
         return events
@@ -74,6 +90,21 @@ class Pipeline:
     def tick(self, stream: str) -> list[Event]:
         """Nothing has arrived on `stream` for too long: decide without further samples."""
         return self._streams[stream].tick() if stream in self._streams else []
+
+    def calibrate(self, stream: str) -> list[Event]:
+        """Learn which way is up from the next 3 s of standing still on `stream`.
+
+        Raises ValueError, a sentence, where that can't be or would change nothing.
+        """
+        if stream not in self._streams:
+            raise ValueError(f"nothing has come from {stream} yet: let it send, then ask again")
+        self._streams[stream].calibrate()
+        return []
+
+    def references(self) -> dict[str, Reference]:
+        """Return which way is up, for every stream on which that is known."""
+        now = {name: stream.reference for name, stream in self._streams.items()}
+        return self._references | {name: found for name, found in now.items() if found is not None}
 
     def cut(self, stream: str) -> list[Event]:
         """Another recording of the same stream follows: no window may straddle the two."""
@@ -97,7 +128,10 @@ class Pipeline:
         events = []
         while len(self._streams) >= self._max_streams:
             name = next(iter(self._streams))
-            events += self._streams.pop(name).finish("evicted")
+            evicted = self._streams.pop(name)
+            events += evicted.finish("evicted")
+            if evicted.reference is not None:
+                self._references[name] = evicted.reference
             self.counts["evicted"] += 1
         return events
 
@@ -112,14 +146,35 @@ class _Stream:
         settings: DecisionSettings,
         counts: Counter[str],
         watch: Callable[[PredictionBatch], None] | None,
+        reference: Reference | None,
     ) -> None:
         self._name = name
         self._classifier = classifier
         self._counts = counts
         self._watch = watch
-        self._conditioner = Conditioner(classifier.card.input, counts)
-        self._windower = Windower(classifier.card.input)
+        wanted = classifier.card.input
+        self._conditioner = Conditioner(wanted, counts)
+        self._windower = Windower(wanted)
+        self._upright: UprightEstimator | None = None
+        if wanted.frame == "upright":
+            self._upright = UprightEstimator(wanted.sampling_rate_hz, reference)
         self.decision = Decision(name, classifier.card, settings)
+
+    @property
+    def reference(self) -> Reference | None:
+        """Which way is up, None where that is not known or does not matter."""
+        return None if self._upright is None else self._upright.latest
+
+    def calibrate(self) -> None:
+        if self._upright is None:
+            model = self._classifier.card.name
+            raise ValueError(
+                f"the model {model} does not ask which way is up: nothing to calibrate"
+            )
+        reached = self._conditioner.reached_ns
+        if reached is None:
+            raise ValueError(f"{self._name} sends nothing usable now: see its status")
+        self._upright.calibrate(reached // self._classifier.card.input.period_ns)
 
     def feed(self, batches: list[SampleBatch]) -> list[Event]:
         events = self._run(self._conditioner.feed(batches))
@@ -144,14 +199,46 @@ class _Stream:
             if isinstance(item, SegmentEnd):
                 events += self.decision.lapse(item.t)
                 continue
-            for windows in self._windower.feed(item):
-                covered = windows.coverage >= MIN_COVERAGE
-                if not covered.all():
-                    self._counts["low_coverage"] += int((~covered).sum())
-                    windows = windows.part(covered)  # noqa: PLW2901 - the rest of them
-                probs = self._classifier.classify(windows.values)
-                batch = PredictionBatch(self._name, windows, probs)
-                if self._watch is not None:
-                    self._watch(batch)
-                events += self.decision.update(batch)
+            events += self._classify(item)
         return events
+
+    def _classify(self, block: GridBlock) -> list[Event]:
+        events: list[Event] = []
+        if self._upright is not None:
+            self._upright.feed(block.k0, block.values[:, :3], block.valid)
+        for windows in self._windower.feed(block):
+            covered = windows.coverage >= MIN_COVERAGE
+            if not covered.all():
+                self._counts["low_coverage"] += int((~covered).sum())
+                windows = windows.part(covered)  # noqa: PLW2901 - the rest of them
+            if self._upright is None:
+                probs = self._classifier.classify(windows.values)
+            else:
+                windows, probs = self._classify_upright(windows, self._upright)  # noqa: PLW2901
+            batch = PredictionBatch(self._name, windows, probs)
+            if self._watch is not None:
+                self._watch(batch)
+            events += self.decision.update(batch)
+        return events
+
+    def _classify_upright(
+        self, windows: WindowBatch, upright: UprightEstimator
+    ) -> tuple[WindowBatch, NDArray[np.float64]]:
+        """Return the windows turned upright, and the probabilities of the card's states."""
+        card = self._classifier.card
+        references = upright.references(windows.t_end // card.input.period_ns)
+        turned = replace(windows, values=to_upright(windows.values, references))
+        probs = self._classifier.classify(turned.values)
+        return turned, _with_still(probs, np.isnan(references[:, 0]), card)
+
+
+def _with_still(
+    probs: NDArray[np.float64], unknown: NDArray[np.bool_], card: ModelCard
+) -> NDArray[np.float64]:
+    """Return probabilities float64[w, states]: `still` takes what postures have where `unknown`."""
+    postures = np.array([card.labels.index(posture) for posture in card.postures], np.intp)
+    states = np.append(probs, np.zeros((len(probs), 1)), axis=1)
+    rows = np.flatnonzero(unknown)
+    states[rows, -1] = probs[np.ix_(rows, postures)].sum(axis=1).round(4)
+    states[np.ix_(rows, postures)] = 0.0
+    return states

@@ -147,7 +147,8 @@ def test_a_contradiction_is_refused_by_name(folder, fields, told):
         {"channels": ACCEL[:2]},
         {"window_samples": 0},
         {"stride_samples": 0},
-        {"frame": "upright"},
+        {"frame": "sideways"},
+        {"frame": "upright", "sampling_rate_hz": 10},
     ],
 )
 def test_an_input_that_can_not_be_served_is_refused(folder, fields):

@@ -5,7 +5,7 @@ Pure; called by the training loop on each epoch's draw of windows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -13,7 +13,9 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Augmentation", "Axis", "augmented"]
+__all__ = ["Augmentation", "Axis", "augmented", "upright"]
+
+_TILT_DEG = (5.0, 5.0, 0.0)  # how far references of one placement lie apart
 
 Axis: TypeAlias = Literal[0, 1, 2]
 
@@ -25,7 +27,8 @@ class Augmentation:
     `turn_deg` is the deviation of a turn about the device's x, y and z axis, `gain`,
     `accel_bias_m_s2` and `gyro_bias_rad_s` those of the sensors' errors.  Half of the windows are
     turned by 180 degrees about the axis `half_turn` (the screen faces in or out), half mirrored
-    along the axis `mirror` (the other side of the body).
+    along the axis `mirror` (the other side of the body).  `any_heading`: each is turned about z by
+    any angle, which is all that the upright frame leaves open.
     """
 
     turn_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -34,6 +37,12 @@ class Augmentation:
     gyro_bias_rad_s: float = 0.0
     half_turn: Axis | None = None
     mirror: Axis | None = None
+    any_heading: bool = False
+
+
+def upright(device: Augmentation) -> Augmentation:
+    """Return what remains of a placement's augmentation once up is known to a few degrees."""
+    return replace(device, turn_deg=_TILT_DEG, half_turn=None, any_heading=True)
 
 
 def augmented(
@@ -45,6 +54,8 @@ def augmented(
     if by.half_turn is not None:
         kept = np.arange(3) == by.half_turn
         turn = turn * np.where(kept, 1, rng.choice((-1, 1), (n, 1)))[:, :, None]
+    if by.any_heading:
+        turn = turn @ _rotations(rng.uniform(-np.pi, np.pi, (n, 1)) * (0.0, 0.0, 1.0))
     signs = np.ones((n, 1, 6))
     if by.mirror is not None:
         # A reflection turns an angular rate the other way about the axes it leaves alone.

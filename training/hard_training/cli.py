@@ -47,6 +47,17 @@ class _Weights(StrEnum):
     DYNAMIC_RANGE = "dynamic-range"
 
 
+class _Frame(StrEnum):
+    DEVICE = "device"
+    UPRIGHT = "upright"
+
+
+class _Turned(StrEnum):
+    NO = "no"
+    HEADING = "heading"
+    ANY = "any"
+
+
 class _Arch(StrEnum):
     CONV_LSTM = "conv-lstm"
     TUTORIAL = "tutorial"
@@ -61,6 +72,10 @@ def _fail(error: Exception) -> NoReturn:
 def run(
     placement: Annotated[_Placement, typer.Option(help="Where the phone is worn.")],
     arch: Annotated[_Arch, typer.Option(help="Network to train.")] = _Arch.CONV_LSTM,
+    frame: Annotated[
+        _Frame,
+        typer.Option(help="Axes: the device's own, or turned so that +z is up, told by gait."),
+    ] = _Frame.DEVICE,
     data: Data = None,
     out: Annotated[Path, typer.Option(help="Folder for NAME.tflite and NAME.json.")] = Path("out"),
     epochs: Annotated[int | None, typer.Option(min=1, help="Default: the network's own.")] = None,
@@ -81,8 +96,8 @@ def run(
 
     epochs = epochs or ARCHITECTURES[arch].epochs
     command = (
-        f"hard-train run --placement {placement} --arch {arch} --epochs {epochs} --seed {seed} "
-        f"--weights {weights}"
+        f"hard-train run --placement {placement} --arch {arch} --frame {frame} "
+        f"--epochs {epochs} --seed {seed} --weights {weights}"
     )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     console = Console(stderr=True)
@@ -101,6 +116,7 @@ def run(
                 arch,
                 data_folder(data),
                 out,
+                frame=frame.value,
                 epochs=epochs,
                 seed=seed,
                 weights=weights.value,
@@ -118,6 +134,10 @@ def run(
 def evaluate(
     model: Annotated[str, typer.Argument(help="Name of a bundled model, or path of a card.")],
     data: Data = None,
+    turned: Annotated[
+        _Turned,
+        typer.Option(help="Phones as recorded, turned about the vertical, or turned anyhow."),
+    ] = _Turned.NO,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure a model on people it was not trained on, through the runtime of the edge.
@@ -128,7 +148,7 @@ def evaluate(
     from hard_training.evaluate import evaluate as measure  # noqa: PLC0415
 
     try:
-        found = measure(model, data_folder(data))
+        found = measure(model, data_folder(data), turned.value)
     except (DataMissing, ModelRefused, UnusableInput) as error:
         _fail(error)
     if as_json:
@@ -137,6 +157,30 @@ def evaluate(
     typer.echo(f"{found['model']} on {found['data_set']}, {found['runtime']}")
     _print_scores(found["windows"])
     _print_timeline(found["timeline"])
+
+
+@app.command(name="measure-upright")
+def measure_upright(
+    data: Data = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure how well gait tells which way is up, on every data set that is there.
+
+    hard-train measure-upright --json
+    """
+    from hard_training.upright_figures import measure  # noqa: PLC0415 - numpy takes a moment
+
+    try:
+        found = measure(data_folder(data))
+    except (DataMissing, UnusableInput) as error:
+        _fail(error)
+    if not found:
+        _fail(DataMissing(f"{data_folder(data)}: no data set there; see hard-train datasets"))
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    for name, figures in found.items():
+        _print_upright(name, figures)
 
 
 @app.command()
@@ -166,6 +210,28 @@ def _print_scores(scores: dict[str, Any]) -> None:
         shares = (f"{row[name]:.3f}" for name in ("precision", "recall", "f1"))
         table.add_row(label, str(row["windows"]), *shares)
     Console(file=sys.stdout).print(table)
+
+
+def _print_upright(name: str, figures: dict[str, Any]) -> None:
+    typer.echo(
+        f"{name}: {figures['recordings']} recordings of {figures['people']} people, "
+        f"{figures['hours']} h"
+    )
+    table = Table("label", "minutes", "found as gait", "reference off by, ° (median, 90 %, most)")
+    for label, row in figures["gait_share"].items():
+        off = ", ".join(map(str, figures["followed"].get(label, [])))
+        table.add_row(label, f"{row['minutes']:g}", f"{row['share']:.1%}", off)
+    Console(file=sys.stdout).print(table)
+    walking, standing = figures["walking"], figures["standing"]
+    typer.echo(
+        f"walking, each bout from nothing: learned in {walking['learned']} of {walking['bouts']} "
+        f"after {walking['after_s']} s, off by {walking['first_deg']}° then and by "
+        f"{walking['last_deg']}° in the end (median, 90 %, most)"
+    )
+    typer.echo(
+        f"standing, 10 s or more: calibrated in {standing['calibrated']} of {standing['bouts']} "
+        f"after {standing['after_s']} s"
+    )
 
 
 def _print_timeline(timeline: dict[str, Any]) -> None:

@@ -38,6 +38,7 @@ __all__ = [
     "Split",
     "data_folder",
     "for_placement",
+    "on_disk",
 ]
 
 PERIOD_NS = 20_000_000
@@ -62,12 +63,14 @@ class Recording:
     """What one person did in one go: messages as a source would emit them, labels over time.
 
     Stamps count from epoch 0.  `segments` ascend and don't overlap; time in none is unlabelled.
+    `order` ascends with the time at which a person's recordings were made.
     """
 
     name: str
     person: int
     messages: tuple[Message, ...]
     segments: tuple[Segment, ...]
+    order: int = 0
 
     def labels_at(self, t: NDArray[np.int64]) -> list[str | None]:
         """Return the label at each time of `t` (ns), None where there is none."""
@@ -177,19 +180,22 @@ def _read_motionsense(root: Traversable) -> Iterator[Recording]:
             continue
         for path in _children(trial):
             if person := re.fullmatch(r"sub_(\d+)\.csv", path.name):
-                yield _motionsense_trial(path, f"{trial.name}/{path.name}", int(person[1]), label)
+                name, number = f"{trial.name}/{path.name}", int(trial.name.split("_")[1])
+                yield _motionsense_trial(path, name, int(person[1]), label, number)
 
 
-def _motionsense_trial(path: Traversable, name: str, person: int, label: str) -> Recording:
-    with _on_disk(path) as file:
+def _motionsense_trial(
+    path: Traversable, name: str, person: int, label: str, number: int
+) -> Recording:
+    with on_disk(path) as file:
         messages = tuple(open_recording(file, Options(format="motionsense")).messages())
     batches = [b for message in messages for b in message if isinstance(b, SampleBatch)]
     end_ns = int(batches[-1].t[-1]) + PERIOD_NS
-    return Recording(name, person, messages, (Segment(0, end_ns, label),))
+    return Recording(name, person, messages, (Segment(0, end_ns, label),), number)
 
 
 @contextmanager
-def _on_disk(path: Traversable) -> Iterator[Path]:
+def on_disk(path: Traversable) -> Iterator[Path]:
     """Give a member of an archive as a file of its own, which is what the parser reads."""
     if isinstance(path, Path):
         yield path
@@ -232,7 +238,7 @@ def _read_hapt(root: Traversable) -> Iterator[Recording]:
             accel, gyro = (_table(root / f"{kind}_{name}.txt") for kind in ("acc", "gyro"))
             ordered = sorted(segments.get(experiment, []), key=lambda s: s.t_start_ns)
             messages = _messages(name, accel, gyro, Declared("g", sign=1))
-            yield Recording(name, person, messages, tuple(ordered))
+            yield Recording(name, person, messages, tuple(ordered), experiment)
 
 
 def _table(path: Traversable) -> NDArray[np.float64]:

@@ -15,7 +15,8 @@ from hard.classifier import TFLiteClassifier, runtime_name
 from hard.decision import DecisionSettings
 from hard_training.datasets import for_placement
 from hard_training.timeline import share_right
-from hard_training.windows import labelled_windows
+from hard_training.turning import turned_phones
+from hard_training.windows import LabelledWindows, labelled_windows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,22 +24,38 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hard_training.windows import LabelledWindows
+    from hard.card import ModelCard
+    from hard_training.datasets import Recording
+    from hard_training.turning import Turned
 
 __all__ = ["evaluate", "score"]
 
+_TURNS = 10
+"""How many ways each test person's phone is turned, where it is."""
 
-def evaluate(name_or_card: str | Path, data: Path) -> dict[str, Any]:
+
+def evaluate(name_or_card: str | Path, data: Path, turned: Turned = "no") -> dict[str, Any]:
     """Measure a model on the test people of its placement's data set.
 
-    Returns {"model", "runtime", "data_set", "windows": `score`, "timeline": the share of labelled
-    time that is shown right}.  Raises `ModelRefused` and `DataMissing`.
+    Returns {"model", "runtime", "data_set", "turned", "windows": `score`, "timeline": the share of
+    labelled time that is shown right}; where phones are `turned` the windows are those of several
+    turns, the timeline that of the first.  A model of the upright frame gets the reference from
+    the same recordings before it is known ("warm") in windows, in time in the timeline ("cold").
+    Raises `ModelRefused` and `DataMissing`.
     """
     classifier = TFLiteClassifier.load(name_or_card)
     card = classifier.card
     data_set = for_placement(card.placement)
     recordings = [r for r in data_set.recordings(data) if r.person in data_set.split.test]
-    windows = labelled_windows(recordings, card.labels, card.input)
+    rng = np.random.default_rng(0)
+    turns = [
+        turned_phones(recordings, turned, card.input, rng)
+        for _ in range(1 if turned == "no" else _TURNS)
+    ]
+    recordings = turns[0]
+    if card.input.frame == "upright":  # the timeline learns the reference as time goes by
+        recordings.sort(key=lambda recording: recording.order)
+    windows = _windows(turns, card)
     of_person = {
         person: [r for r in recordings if r.person == person]
         for person in sorted({r.person for r in recordings})
@@ -51,9 +68,20 @@ def evaluate(name_or_card: str | Path, data: Path) -> dict[str, Any]:
         "model": card.identity,
         "runtime": runtime_name(),
         "data_set": data_set.name,
+        "turned": turned,
         "windows": score(windows, classifier.classify(windows.values), card.labels),
         "timeline": over_people(timeline),
     }
+
+
+def _windows(turns: Sequence[Sequence[Recording]], card: ModelCard) -> LabelledWindows:
+    cuts = [labelled_windows(recordings, card.labels, card.input) for recordings in turns]
+    return LabelledWindows(
+        np.concatenate([cut.values for cut in cuts]),
+        np.concatenate([cut.label for cut in cuts]),
+        np.concatenate([cut.person for cut in cuts]),
+        np.concatenate([cut.recording for cut in cuts]),
+    )
 
 
 def over_people(shares: dict[str, float]) -> dict[str, Any]:

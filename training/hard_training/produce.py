@@ -11,14 +11,14 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
 from hard.api import STANDARD_GRAVITY_M_S2
 from hard.card import Golden, ModelCard, ModelInput, Provenance
-from hard_training.augmentation import Augmentation
+from hard_training.augmentation import Augmentation, upright
 from hard_training.datasets import for_placement
 from hard_training.evaluate import score
 from hard_training.export import (
@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     from hard_training.train import Fitted, OnEpoch
     from hard_training.windows import LabelledWindows
 
-__all__ = ["INPUT", "golden_window", "produce", "transitions", "with_timeline"]
+__all__ = ["INPUT", "Frame", "golden_window", "produce", "transitions", "with_timeline"]
+
+Frame: TypeAlias = Literal["device", "upright"]
 
 INPUT = ModelInput(
     channels=("accel_x", "accel_y", "accel_z", "gyro_x", "gyro_y", "gyro_z"),
@@ -75,6 +77,7 @@ def produce(
     data: Path,
     out: Path,
     *,
+    frame: Frame = "device",
     epochs: int,
     seed: int,
     weights: Weights,
@@ -86,19 +89,21 @@ def produce(
     Raises `DataMissing` and, having written nothing, `GateFailed`.
     """
     data_set, recipe = for_placement(placement), ARCHITECTURES[architecture]
-    parts = _parts(data_set, data)
+    wanted = INPUT.model_copy(update={"frame": frame})
+    augmentation = data_set.augmentation if frame == "device" else upright(data_set.augmentation)
+    parts = _parts(data_set, data, wanted)
     fitted = fit(
         recipe,
-        INPUT,
+        wanted,
         len(data_set.labels),
         parts.train,
         parts.validation,
-        augmentation=data_set.augmentation if recipe.augment else Augmentation(),
+        augmentation=augmentation if recipe.augment else Augmentation(),
         epochs=epochs,
         seed=seed,
         on_epoch=on_epoch,
     )
-    draft = _draft(data_set, recipe, parts, fitted, command)
+    draft = _draft(data_set, recipe, wanted, parts, fitted, command)
     model, golden, metrics = _through_gates(draft, recipe, parts, fitted, weights)
     provenance = draft.provenance.model_copy(update={"metrics": metrics})
     card = draft.model_copy(update={"golden": golden, "provenance": provenance})
@@ -116,18 +121,18 @@ def with_timeline(path: Path, card: ModelCard, data: Path) -> ModelCard:
     return card
 
 
-def _parts(data_set: DataSet, data: Path) -> _Parts:
+def _parts(data_set: DataSet, data: Path, wanted: ModelInput) -> _Parts:
     by_part: dict[str, list[Recording]] = {"train": [], "validation": [], "test": []}
     for recording in data_set.recordings(data):
         by_part[data_set.split.part(recording.person)].append(recording)
-    finely = INPUT.model_copy(update={"stride_samples": _TRAINING_STRIDE_SAMPLES})
+    finely = wanted.model_copy(update={"stride_samples": _TRAINING_STRIDE_SAMPLES})
     labels = data_set.labels
     return _Parts(
         train=labelled_windows(by_part["train"], labels, finely),
-        validation=labelled_windows(by_part["validation"], labels, INPUT),
-        test=labelled_windows(by_part["test"], labels, INPUT),
+        validation=labelled_windows(by_part["validation"], labels, wanted),
+        test=labelled_windows(by_part["test"], labels, wanted),
         subjects={k: tuple(sorted({r.person for r in v})) for k, v in by_part.items()},
-        transitions=transitions(labelled_windows(by_part["train"], labels, INPUT), len(labels)),
+        transitions=transitions(labelled_windows(by_part["train"], labels, wanted), len(labels)),
     )
 
 
@@ -163,10 +168,10 @@ def _through_gates(
     """Convert, compare with the trained network, measure; return model, golden and figures."""
 
     def build(batch_size: int) -> Any:
-        return recipe.build(INPUT, len(draft.labels), batch_size)
+        return recipe.build(draft.input, len(draft.labels), batch_size)
 
     model = convert(build, fitted.model, weights)
-    golden = golden_window(INPUT)
+    golden = golden_window(draft.input)
     windows = np.concatenate([golden[None], parts.validation.values, parts.test.values])
     edge = run_on_edge(draft, model, windows)
     expected = fitted.model.predict(windows, batch_size=1024, verbose=0)
@@ -184,18 +189,23 @@ def _through_gates(
 
 
 def _draft(
-    data_set: DataSet, recipe: Architecture, parts: _Parts, fitted: Fitted, command: str
+    data_set: DataSet,
+    recipe: Architecture,
+    wanted: ModelInput,
+    parts: _Parts,
+    fitted: Fitted,
+    command: str,
 ) -> ModelCard:
     """Return the card as far as it is known before the model is: no hash, golden or metrics."""
     labels = data_set.labels
-    nothing = ((0.0,) * len(INPUT.channels),) * INPUT.window_samples
+    nothing = ((0.0,) * len(wanted.channels),) * wanted.window_samples
     return ModelCard(
         name=data_set.placement,
         description=f"{', '.join(labels)}; {_WHERE[data_set.placement]}",
         placement=data_set.placement,
         labels=labels,
         postures=tuple(p for p in _POSTURES if p in labels),
-        input=INPUT,
+        input=wanted,
         architecture=f"{recipe.name}: {recipe.description}",
         parameters=fitted.model.count_params(),
         temperature=fitted.temperature,

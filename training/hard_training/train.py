@@ -6,20 +6,19 @@ Knows nothing of files; `hard_training.produce` calls it and goes on to the edge
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from hard_training.augmentation import augmented
+from hard_training.augmentation import Augmentation, augmented
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hard.card import ModelInput
-    from hard_training.augmentation import Augmentation
     from hard_training.models import Architecture
     from hard_training.windows import LabelledWindows
 
@@ -52,7 +51,14 @@ def fit(
     seed: int,
     on_epoch: OnEpoch,
 ) -> Fitted:
-    """Train by the architecture's recipe; the same seed gives the same weights on one machine."""
+    """Train by the architecture's recipe; the same seed gives the same weights on one machine.
+
+    Where the augmentation leaves the heading open, the best epoch is that for any heading.
+    """
+    if augmentation.any_heading:
+        any_heading = Augmentation(any_heading=True)
+        seen = augmented(validation.values, any_heading, np.random.default_rng(seed))
+        validation = replace(validation, values=seen)
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
     rng = np.random.default_rng(seed)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hard_training.augmentation import Augmentation, augmented
+from hard_training.augmentation import Augmentation, augmented, upright
 
 
 def windows(n=16, channels=6):
@@ -49,6 +49,25 @@ def test_a_mirror_along_x_reverses_acceleration_along_it_and_turning_about_the_o
     expected = x * np.float32([-1, 1, 1, 1, -1, -1])
     assert np.isclose(mirrored[~kept], expected[~kept], atol=1e-4).all()
     assert 60 < kept.sum() < 140
+
+
+def test_any_heading_keeps_what_is_vertical_and_how_much_is_level():
+    x = windows(200)
+    turned = augmented(x, Augmentation(any_heading=True), seeded())
+    assert turned[:, :, [2, 5]] == pytest.approx(x[:, :, [2, 5]], abs=1e-4)
+    level = np.linalg.norm(x[:, :, :2], axis=2)
+    assert np.linalg.norm(turned[:, :, :2], axis=2) == pytest.approx(level, rel=1e-4)
+    first = turned[:, 0, 0] + 1j * turned[:, 0, 1], x[:, 0, 0] + 1j * x[:, 0, 1]
+    heading = np.angle(first[0] / first[1])
+    assert [((heading > a) & (heading < a + np.pi / 2)).sum() > 25 for a in (-3.14, -1.57, 0, 1.57)]
+    assert np.abs(np.exp(1j * heading).mean()) < 0.2
+
+
+def test_in_the_upright_frame_only_tilt_and_heading_of_the_turns_remain():
+    device = Augmentation(turn_deg=(10, 40, 10), gain=0.05, half_turn=1, mirror=0)
+    assert upright(device) == Augmentation(
+        turn_deg=(5, 5, 0), gain=0.05, mirror=0, any_heading=True
+    )
 
 
 def test_sensor_errors_stay_the_same_throughout_a_window():

@@ -10,7 +10,7 @@ from hard_training.cli import app
 
 
 def test_each_command_shows_an_example():
-    for command in ("run", "evaluate", "datasets"):
+    for command in ("run", "evaluate", "measure-upright", "datasets"):
         shown = CliRunner().invoke(app, [command, "--help"])
         assert shown.exit_code == 0
         assert f"hard-train {command}" in shown.output
@@ -21,6 +21,20 @@ def test_datasets_lists_what_is_there_and_where_to_get_the_rest(motionsense):
     assert shown.exit_code == 0
     assert "found" in shown.output
     assert "https://archive.ics.uci.edu" in shown.output
+
+
+def test_the_upright_figures_are_shown_as_tables_and_as_json(motionsense):
+    shown = CliRunner().invoke(app, ["measure-upright", "--data", str(motionsense)])
+    assert shown.exit_code == 0
+    assert "found as gait" in shown.stdout
+    as_json = CliRunner().invoke(app, ["measure-upright", "--data", str(motionsense), "--json"])
+    assert json.loads(as_json.stdout)["motionsense"]["people"] == 6
+
+
+def test_no_data_set_means_no_upright_figures(tmp_path):
+    shown = CliRunner().invoke(app, ["measure-upright", "--data", str(tmp_path)])
+    assert shown.exit_code == 1
+    assert "no data set there" in shown.output
 
 
 def test_a_model_that_is_not_there_is_one_line_on_stderr(tmp_path):

@@ -63,6 +63,38 @@ def test_evaluating_the_card_finds_the_figures_written_in_it(produced, motionsen
     assert found["windows"]["accuracy"] == written["accuracy"]
 
 
+def test_a_turned_phone_is_measured_in_ten_orientations(produced, motionsense):
+    command = [sys.executable, "-m", "hard_training.cli", "evaluate", str(produced), "--json"]
+    done = subprocess.run(
+        [*command, "--turned", "any", "--data", str(motionsense)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["turned"] == "any"
+    assert found["windows"]["windows"] == 10 * 2 * 6 * 8
+
+
+def test_a_model_of_the_upright_frame_says_so_in_its_card(motionsense, tmp_path):
+    path, card = produce(
+        "pocket",
+        "conv-lstm",
+        motionsense,
+        tmp_path / "out",
+        frame="upright",
+        epochs=1,
+        seed=0,
+        weights="float",
+        command="hard-train run --placement pocket --frame upright --epochs 1",
+        on_epoch=lambda *_: None,
+    )
+    written, _ = ModelCard.load(path)
+    assert written.input.frame == card.input.frame == "upright"
+    assert written.identity == card.identity
+
+
 def test_no_archive_means_no_training(tmp_path):
     with pytest.raises(DataMissing):
         produce(

@@ -59,5 +59,54 @@ def test_a_recording_that_the_edge_would_reject_is_an_error():
         labelled_windows([wrong], ["walking"], INPUT)
 
 
+UPRIGHT = INPUT.model_copy(update={"frame": "upright"})
+
+
+def worn(gravity, order, *, steps_m_s2, seconds=20, person=7):
+    """A recording of steps (or none) along `gravity`, m/s²."""
+    t = np.arange(seconds * 50, dtype=np.int64) * PERIOD_NS
+    phase = 2 * np.pi * 1.8 * t / 1e9
+    wave = steps_m_s2 * (np.sin(phase) + 0.3 * np.sin(phase / 2))
+    up = np.array(gravity, float) / np.linalg.norm(gravity)
+    accel = np.outer(9.81 + wave, up).astype(np.float32)
+    gyro = np.outer(wave, np.roll(up, 1)).astype(np.float32)
+    message = (
+        SampleBatch("x", "accel", t, accel, Declared("m/s2")),
+        SampleBatch("x", "gyro", t, gyro, Declared("rad/s")),
+    )
+    label = "walking" if steps_m_s2 else "sitting"
+    whole = Segment(0, seconds * 50 * PERIOD_NS, label)
+    return Recording(f"{label}{order}", person, (message,), (whole,), order)
+
+
+def test_in_the_upright_frame_a_recording_is_seen_by_the_gait_of_those_before_it():
+    walk, sit = worn((0, -1, 0), 1, steps_m_s2=4), worn((0, 0, 1), 2, steps_m_s2=0)
+    # Sitting comes second in time, though first in the list.
+    windows = labelled_windows([sit, walk], ["sitting", "walking"], UPRIGHT)
+    assert windows.recording.tolist() == sorted(windows.recording.tolist())
+    gravity = windows.values[:, :, :3].mean(axis=1)
+    assert gravity[windows.label == 1][:, 2] == pytest.approx(9.81, abs=0.5)
+    sitting = gravity[windows.label == 0]
+    assert np.abs(sitting[:, 2]).max() < 0.5
+    assert np.linalg.norm(sitting, axis=1) == pytest.approx(9.81, abs=0.01)
+
+
+def test_what_comes_before_the_first_gait_is_seen_by_it_and_other_people_are_not():
+    sit, walk = worn((0, 0, 1), 1, steps_m_s2=0), worn((0, -1, 0), 2, steps_m_s2=4)
+    other = worn((0, 0, 1), 1, steps_m_s2=0, person=8)
+    windows = labelled_windows([sit, walk, other], ["sitting"], UPRIGHT)
+    vertical = windows.values[:, :, 2].mean(axis=1)
+    assert np.abs(vertical[windows.person == 7]).max() < 0.5
+    # Nobody knows how person 8 walks: a window's own gravity stands in.
+    assert vertical[windows.person == 8] == pytest.approx(9.81, abs=0.01)
+
+
+def test_in_the_devices_frame_nothing_is_turned():
+    walk = worn((0, -1, 0), 1, steps_m_s2=4)
+    plain = labelled_windows([walk], ["walking"], INPUT)
+    assert plain.values[:, :, 1].mean() == pytest.approx(-9.81, abs=0.1)
+
+
 def test_no_recordings_are_no_windows():
+    assert labelled_windows([], ["walking"], UPRIGHT).values.shape == (0, 128, 6)
     assert labelled_windows([], ["walking"], INPUT).values.shape == (0, 128, 6)
