@@ -1,4 +1,4 @@
-"""The command line: `hard replay`, `run`, `simulate`, `check`, `plugins`, `bench`.
+"""The command line: `hard replay`, `run`, `record`, `status`, `check`, `doctor` and the others.
 
 Only wiring: arguments to calls, results to stdout, everything else to stderr, errors to exit
 codes (0 clean, 1 failure, 2 bad usage, 78 bad configuration).  Heavy imports stay inside the
@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
     from hard.classifier import TFLiteClassifier
     from hard.config import Configuration, Settings
     from hard.decision import DecisionSettings
+    from hard.eventlog import EventLog
     from hard.outputs import Plot
+    from hard.recording import Recorder
     from hard.replay import Outcome
+    from hard.runtime import Runtime
 
 __all__ = ["app", "main"]
 
@@ -43,8 +47,27 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+sources_app = typer.Typer(help="Find sensors.", no_args_is_help=True)
+app.add_typer(sources_app, name="sources")
+
 ConfigOption = Annotated[
     Path | None, typer.Option("-c", "--config", help="Configuration file (TOML).")
+]
+RateOption = Annotated[
+    float | None, typer.Option("--rate", help="Sampling rate of what has no stamps, Hz.")
+]
+AccelUnitOption = Annotated[str, typer.Option("--accel-unit", help="m/s2 or g.")]
+GyroUnitOption = Annotated[str, typer.Option("--gyro-unit", help="rad/s or deg/s.")]
+FormatOption = Annotated[
+    str, typer.Option("--format", help="auto, or a name as in `hard inspect`: plain, wt901 …")
+]
+PlatformOption = Annotated[
+    str | None,
+    typer.Option("--platform", help="ios or android, where the recording does not say."),
+]
+StartOption = Annotated[
+    str | None,
+    typer.Option("--start", help="When a recording without dates began (RFC 3339)."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
@@ -64,11 +87,15 @@ def _fail(message: object, code: int = 1) -> NoReturn:
     raise typer.Exit(code)
 
 
+def _own_version() -> str:
+    from importlib.metadata import version  # noqa: PLC0415
+
+    return version("hard-daemon")
+
+
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version  # noqa: PLC0415
-
-        typer.echo(f"hard {version('hard-daemon')}")
+        typer.echo(f"hard {_own_version()}")
         raise typer.Exit
 
 
@@ -102,11 +129,11 @@ class _JournalFormatter(logging.Formatter):
         return f"<{priority}>{super().format(record)}"
 
 
-def _configuration(path: Path | None) -> Configuration:
+def _configuration(path: Path | None, needs: Sequence[str] = ()) -> Configuration:
     from hard import config  # noqa: PLC0415
 
     try:
-        return config.load(path)
+        return config.load(path, needs)
     except config.ConfigError as error:
         _fail(error, BAD_CONFIGURATION)
 
@@ -131,6 +158,10 @@ class _Models:
         rules = [] if self._only else [rule.model for rule in self._settings.streams]
         for name in [self._only or self._settings.model.name, *rules]:
             self.load(name)
+
+    def identities(self) -> list[str]:
+        """Return name and hash of the models in use."""
+        return sorted({model.card.identity for model in self._loaded.values()})
 
     def choose(self, stream: str) -> tuple[TFLiteClassifier, DecisionSettings]:
         name = self._only or self._settings.model_for(stream)
@@ -166,20 +197,12 @@ def replay(
         str | None, typer.Option(help="Deliver to this sink of the configuration.")
     ] = None,
     config: ConfigOption = None,
-    rate: Annotated[
-        float | None, typer.Option(help="Sampling rate of a CSV without stamps, Hz.")
-    ] = None,
-    accel_unit: Annotated[str, typer.Option(help="m/s2 or g.")] = "m/s2",
-    gyro_unit: Annotated[str, typer.Option(help="rad/s or deg/s.")] = "rad/s",
-    file_format: Annotated[
-        str, typer.Option("--format", help="auto, plain, motionsense or sensor_logger.")
-    ] = "auto",
-    platform: Annotated[
-        str | None, typer.Option(help="ios or android, where the recording does not say.")
-    ] = None,
-    start: Annotated[
-        str | None, typer.Option(help="When a recording without dates began (RFC 3339).")
-    ] = None,
+    rate: RateOption = None,
+    accel_unit: AccelUnitOption = "m/s2",
+    gyro_unit: GyroUnitOption = "rad/s",
+    file_format: FormatOption = "auto",
+    platform: PlatformOption = None,
+    start: StartOption = None,
     strict: Annotated[bool, typer.Option(help="Fail if anything had to be skipped.")] = False,
 ) -> None:
     """Recognise activities in recordings, by the same code as the daemon."""
@@ -191,7 +214,10 @@ def replay(
         "platform": platform,
         "start": start,
     }
+    from hard.recording import recordings_in  # noqa: PLC0415
+
     _refuse_overwriting(files, predictions, plot)
+    files = recordings_in(files)
     configuration = _configuration(config)
     sources = _file_sources(files, {k: v for k, v in options.items() if v is not None})
     pace = _pace(speed)
@@ -303,7 +329,7 @@ def _replayed(
                 _fail(f"{predictions}: can't be written: {error.strerror}")
 
         def watch(batch: Any) -> None:
-            labels = models.choose(batch.stream)[0].card.labels
+            labels = models.choose(batch.stream)[0].card.states
             if rows is not None:
                 rows.write(batch, labels)
             if plotted:
@@ -357,15 +383,18 @@ def _on_interrupt(stop: Callable[[], None]) -> Iterator[list[int]]:
 
 
 @contextlib.contextmanager
-def _progress() -> Iterator[Callable[[float], None] | None]:
-    """Show on a terminal how much data is done; in a pipe nothing."""
+def _progress(what: str = "") -> Iterator[Callable[[Any], None] | None]:
+    """Show on a terminal how much data is done, or `what` with a word; in a pipe nothing."""
     if not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console  # noqa: PLC0415
 
-    with Console(stderr=True).status("reading …") as status:
-        yield lambda seconds: status.update(f"{seconds / 60:.1f} min of data done")
+    with Console(stderr=True).status(what or "reading …") as shown:
+        if what:
+            yield lambda word: shown.update(f"{what} {word}")
+        else:
+            yield lambda seconds: shown.update(f"{seconds / 60:.1f} min of data done")
 
 
 @contextlib.contextmanager
@@ -422,6 +451,71 @@ def _print_outcome(outcome: Outcome, *, as_json: bool) -> None:
         typer.echo(f"{timeline(outcome)}\n\n{summary(outcome)}")
 
 
+@app.command(
+    epilog="\b\nExamples:\n"
+    "  hard inspect walk.csv\n"
+    "  hard inspect export.zip --json\n"
+    "  hard inspect dump.bin --rate 50 --plot dump.png"
+)
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A recording: any that `hard replay` takes.")],
+    *,
+    as_json: JsonOption = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw each sensor's norm.")] = None,
+    rate: RateOption = None,
+    accel_unit: AccelUnitOption = "m/s2",
+    gyro_unit: GyroUnitOption = "rad/s",
+    file_format: FormatOption = "auto",
+    platform: PlatformOption = None,
+    start: StartOption = None,
+) -> None:
+    """Tell what is in a recording, and what fits or contradicts."""
+    from hard.api import UnusableInput  # noqa: PLC0415
+    from hard.card import ModelCard, bundled  # noqa: PLC0415
+    from hard.inspection import Inspector, described, figure  # noqa: PLC0415
+    from hard.outputs import written_aside  # noqa: PLC0415
+
+    options = {
+        "format": file_format,
+        "rate_hz": rate,
+        "accel_unit": accel_unit,
+        "gyro_unit": gyro_unit,
+        "platform": platform,
+        "start": start,
+    }
+    _refuse_overwriting([file], plot)
+    if plot is not None:
+        _require_matplotlib()
+    (source,) = _file_sources([file], {k: v for k, v in options.items() if v is not None})
+    inspector = Inspector({name: ModelCard.load(name)[0].input for name in bundled()})
+    stop = threading.Event()
+    try:
+        with _on_interrupt(stop.set) as interrupted:
+            opened = [stage.detail for stage in source.probe(5.0) if stage.ok]
+            source.run(inspector.feed, stop)
+    except UnusableInput as error:
+        _fail(error)
+    if interrupted:
+        _fail("interrupted", INTERRUPTED)
+    found = inspector.finish()
+    if plot is not None:
+        try:
+            with written_aside(plot, "wb") as png:
+                figure(found).savefig(png, format="png", dpi=100)
+        except OSError as error:
+            _fail(f"{plot}: can't be written: {error.strerror}")
+    if as_json:
+        body = {"file": str(file), "opened": opened, "skipped": dict(source.counts)}
+        typer.echo(json.dumps(body | found.to_json()))
+        return
+    typer.echo("\n".join([str(file), *(f"  {line}" for line in opened), "", described(found)]))
+    for reason, n in source.counts.items():
+        typer.echo(f"skipped   {n} {reason}")
+    mended = " ".join(f"--{key.replace('_', '-')} {v}" for key, v in found.options.items())
+    if mended:
+        typer.echo(f"\ntry: hard replay {file} {mended}")
+
+
 @app.command(epilog="\b\nExamples:\n  hard run -c hard.toml\n  hard run -c hard.toml --stdout")
 def run(
     config: Annotated[Path, typer.Option("-c", "--config", help="Configuration file (TOML).")],
@@ -429,38 +523,57 @@ def run(
     stdout: Annotated[bool, typer.Option(help="Print events too, as JSON lines.")] = False,
 ) -> None:
     """Run the daemon until SIGTERM."""
-    from hard import systemd  # noqa: PLC0415
+    starting: list[Runtime] = []
+
+    def stop() -> None:
+        for runtime in starting:
+            runtime.stop()
+
+    with _on_interrupt(stop) as asked:
+        raise typer.Exit(_run_daemon(config, starting, asked, stdout=stdout))
+
+
+def _run_daemon(
+    config: Path, starting: list[Runtime], asked: Sequence[int], *, stdout: bool
+) -> int:
+    """Put the daemon together and run it; `starting` is told of it, `asked` of an early stop."""
+    from hard import control, systemd  # noqa: PLC0415
     from hard.card import ModelRefused  # noqa: PLC0415
-    from hard.eventlog import EventLog, EventLogError  # noqa: PLC0415
+    from hard.checkpoint import load_references, save_references  # noqa: PLC0415
     from hard.pipeline import Pipeline  # noqa: PLC0415
     from hard.plugins import create  # noqa: PLC0415
     from hard.runtime import Runtime, RuntimeOptions  # noqa: PLC0415
 
     if logging.getLogger().level == logging.WARNING:
         logging.getLogger().setLevel(logging.INFO)  # a service tells what it does
-    configuration = _configuration(config)
+    configuration = _configuration(config, ["sources"] if stdout else ["sources", "sinks"])
     settings = configuration.settings
     sinks: dict[str, Any] = dict(configuration.sinks)
     if stdout:
         sinks["--stdout"] = create("sinks", "--stdout", {"plugin": "stdout"}, settings.hard.node)
-    if not configuration.sources:
-        _fail(f"{config}: sources: none is configured: add [sources.NAME]", BAD_CONFIGURATION)
-    if not sinks:
-        _fail(f"{config}: sinks: none is configured: add [sinks.NAME]", BAD_CONFIGURATION)
     models = _Models(settings)
     try:
         models.load_all()  # before READY
     except ModelRefused as error:
         _fail(error, BAD_CONFIGURATION)
+    if asked:
+        return 0
     folder = settings.hard.state_dir or systemd.state_directory()
-    try:
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-        log = EventLog(None if folder is None else folder / "events.db")
-    except (EventLogError, OSError) as error:
-        _fail(error)
+    recorder = _recorder(config, settings, folder)
+    log = _event_log(folder)
+    upright = None if folder is None else folder / "upright.json"
+    pipeline = Pipeline(
+        models.choose,
+        max_streams=settings.hard.max_streams,
+        references={} if upright is None else load_references(upright),
+    )
+
+    def keep() -> None:
+        if upright is not None and (known := pipeline.references()):
+            save_references(upright, known)
+
     runtime = Runtime(
-        Pipeline(models.choose, max_streams=settings.hard.max_streams),
+        pipeline,
         configuration.sources,
         sinks,
         log,
@@ -469,8 +582,155 @@ def run(
             shutdown_s=settings.hard.shutdown_s,
             inbox_messages=settings.hard.inbox_messages,
         ),
+        recorder,
+        keep,
     )
-    raise typer.Exit(runtime.run())
+    starting.append(runtime)
+    if asked:
+        runtime.stop()
+    about = {"version": _own_version(), "node": settings.hard.node, "models": models.identities()}
+    try:
+        with control.serving(control.socket_path(folder), runtime, config, about):
+            return runtime.run()
+    except control.ControlError as error:
+        log.close()
+        _fail(error)
+
+
+def _event_log(state_folder: Path | None) -> EventLog:
+    from hard.eventlog import EventLog, EventLogError  # noqa: PLC0415
+
+    try:
+        if state_folder is not None:
+            state_folder.mkdir(parents=True, exist_ok=True)
+        return EventLog(None if state_folder is None else state_folder / "events.db")
+    except (EventLogError, OSError) as error:
+        _fail(error)
+
+
+def _recorder(config: Path, settings: Settings, state_folder: Path | None) -> Recorder | None:
+    """Return the recorder that `[record]` asks for."""
+    from hard.recording import Recorder  # noqa: PLC0415
+
+    if settings.record is None:
+        return None
+    folder = settings.record.folder or (state_folder and state_folder / "recordings")
+    if folder is None:
+        _fail(f"{config}: record.folder: missing: name a folder", BAD_CONFIGURATION)
+    return Recorder(folder, settings.record.limits(), settings.about)
+
+
+@app.command(
+    epilog="\b\nExamples:\n"
+    "  hard record -c hard.toml\n"
+    "  hard record -c hard.toml --stream 'phone-*' --out walks --duration 600\n"
+    "On a terminal, type a label and Enter; an empty line ends it."
+)
+def record(
+    config: Annotated[Path, typer.Option("-c", "--config", help="Configuration file (TOML).")],
+    *,
+    stream: Annotated[
+        list[str] | None, typer.Option(help="Streams to record (glob); repeat the option.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the session; else as configured.")
+    ] = None,
+    duration: Annotated[
+        float | None, typer.Option(min=0.1, help="Stop after so many seconds.")
+    ] = None,
+) -> None:
+    """Record what the configured sources send, raw, until Ctrl-C; nothing is recognised."""
+    from hard import recording  # noqa: PLC0415
+    from hard.config import Record  # noqa: PLC0415
+    from hard.eventlog import EventLog  # noqa: PLC0415
+    from hard.plugins import create  # noqa: PLC0415
+    from hard.runtime import Runtime, RuntimeOptions  # noqa: PLC0415
+
+    settings = _configuration(config, ["sources"]).settings
+    table = settings.record or Record()
+    if stream:
+        table = table.model_copy(update={"streams": stream})
+    state = settings.hard.state_dir
+    folder = out or table.folder or (state / "recordings" if state else Path("recordings"))
+    node = f"{settings.hard.node}-record"  # a client id of its own beside the daemon's
+    sources: dict[str, Any] = {
+        name: create("sources", name, options, node) for name, options in settings.sources.items()
+    }
+    recorder = recording.Recorder(folder, table.limits(), settings.about)
+    logging.getLogger("hard.eventlog").setLevel(logging.ERROR)  # there are no events
+    runtime = Runtime(
+        recording.Unrecognised(),
+        sources,
+        {},
+        EventLog(None),
+        RuntimeOptions(
+            no_data_after_s=settings.decision.no_data_after_s,
+            inbox_messages=settings.hard.inbox_messages,
+        ),
+        recorder,
+    )
+    if duration is not None:
+        timer = threading.Timer(duration, runtime.stop)
+        timer.daemon = True
+        timer.start()
+    if sys.stdin.isatty():
+        threading.Thread(target=_keyboard, args=(runtime,), name="keyboard", daemon=True).start()
+    code = runtime.run()
+    written = recorder.status()
+    typer.echo(f"{written['session'] or 'nothing arrived'}: {written['bytes']} bytes", err=True)
+    raise typer.Exit(code if written["session"] else 1)
+
+
+def _keyboard(runtime: Runtime) -> None:
+    """Make each line typed a label of all streams from now on."""
+    typer.echo("type a label and Enter; an empty line ends it", err=True)
+    for line in sys.stdin:
+        streams = runtime.label_all(time.time_ns(), line.strip())
+        typer.echo(f"labelled {streams} streams" if streams else "nothing arrived yet", err=True)
+
+
+def _asked(config: Path, command: str, **arguments: str) -> dict[str, Any]:
+    """Ask the daemon of this configuration; exit where it can't or won't."""
+    from hard import control  # noqa: PLC0415
+
+    folder = _configuration(config).settings.hard.state_dir
+    try:
+        return control.ask(control.places(folder), config, command, arguments)
+    except control.ControlError as error:
+        _fail(error)
+
+
+@app.command(epilog="\b\nExamples:\n  hard status -c hard.toml\n  hard status -c hard.toml --json")
+def status(
+    config: Annotated[Path, typer.Option("-c", "--config", help="Configuration file (TOML).")],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell what the running daemon hears, decides and delivers."""
+    from hard.control import status_text  # noqa: PLC0415
+
+    answer = _asked(config, "status")
+    del answer["ok"]
+    typer.echo(json.dumps(answer) if as_json else status_text(answer))
+
+
+@app.command(epilog="\b\nExamples:\n  hard label -c hard.toml phone-1 cycling")
+def label(
+    stream: Annotated[str, typer.Argument(help="A stream that is recorded.")],
+    text: Annotated[str, typer.Argument(help='The label from now on; "" ends the one before.')],
+    config: Annotated[Path, typer.Option("-c", "--config", help="Configuration file (TOML).")],
+) -> None:
+    """Label what is being recorded of a stream, from now on."""
+    _asked(config, "label", stream=stream, text=text)
+
+
+@app.command(epilog="\b\nExamples:\n  hard calibrate -c hard.toml phone-1")
+def calibrate(
+    stream: Annotated[str, typer.Argument(help="A stream that the daemon hears.")],
+    config: Annotated[Path, typer.Option("-c", "--config", help="Configuration file (TOML).")],
+) -> None:
+    """Tell the daemon that the wearer stands still and upright now."""
+    _asked(config, "calibrate", stream=stream)
 
 
 @app.command(
@@ -537,7 +797,7 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Check a configuration: print every error, or what is in force."""
-    effective = _configuration(config).effective()
+    effective = _configuration(config, ["sources", "sinks"]).effective()
     if as_json:
         typer.echo(json.dumps(effective))
         return
@@ -560,6 +820,62 @@ def plugins(*, as_json: JsonOption = False) -> None:
             kind = plugin.group.removesuffix("s")
             typer.echo(f"{kind:7} {plugin.name:12} {plugin.state:7} {plugin.detail}")
     if any(plugin.state != "ok" for plugin in found):
+        raise typer.Exit(1)
+
+
+@sources_app.command(
+    epilog="\b\nExamples:\n  hard sources scan\n  hard sources scan --seconds 10 --json"
+)
+def scan(
+    *,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, max=600, help="How long each plugin may look (s).")
+    ] = 5.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Look for sensors that the installed sources could read."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from hard.doctor import scan_sources, settings_toml  # noqa: PLC0415
+
+    found = 0
+    with _progress("looking …") as progress:
+        for plugin, thing in scan_sources(seconds, progress or (lambda _: None)):
+            found += 1
+            if as_json:
+                typer.echo(json.dumps({"plugin": plugin, **asdict(thing)}))
+            else:
+                typer.echo(f"{plugin}: {thing.address}: {thing.detail}")
+                typer.echo(settings_toml(plugin, thing.settings))
+    if not found and not as_json:
+        typer.echo("nothing found: is it switched on, plugged in, on this network?", err=True)
+
+
+@app.command(epilog="\b\nExamples:\n  hard doctor -c hard.toml\n  hard doctor --json")
+def doctor(
+    *,
+    config: ConfigOption = None,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, max=600, help="How long each plugin may take (s).")
+    ] = 5.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Check configuration, models, state, clock, and each source and sink, stage by stage."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from hard.doctor import examine  # noqa: PLC0415
+
+    failed = False
+    for part, stage in examine(config, seconds):
+        failed = failed or stage.ok is False
+        if as_json:
+            typer.echo(json.dumps({"part": part, **asdict(stage)}))
+        else:
+            mark = {True: "ok", False: "FAIL", None: "?"}[stage.ok]
+            typer.echo(f"{mark:4}  {part}: {stage.name}: {stage.detail}")
+            if stage.remedy and not stage.ok:
+                typer.echo(f"      -> {stage.remedy}")
+    if failed:
         raise typer.Exit(1)
 
 

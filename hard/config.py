@@ -6,29 +6,32 @@
     [[streams]]       match = "glob": another model for some streams; first match wins
     [sources.NAME]    plugin = "...", and that plugin's options
     [sinks.NAME]      plugin = "...", and that plugin's options
+    [record]          what comes in is kept while the daemon runs; without the table nothing is
 
 Called by the command line only.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import tomllib
 from collections import Counter
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path  # noqa: TC003 - pydantic reads the annotation
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from hard.card import ModelCard, ModelRefused
 from hard.decision import DecisionSettings
 from hard.plugins import PluginError, create, explain
+from hard.recording import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from hard.api import Sink, Source
 
@@ -51,11 +54,22 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+def _home(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{path}: {error}: give an absolute path") from error
+
+
+Folder = Annotated[Path, Field(strict=False), AfterValidator(_home)]
+"""A path in which `~` is the user's home."""
+
+
 class Daemon(_Table):
     """`[hard]`: the process as a whole."""
 
     node: str = Field(default_factory=_node, pattern=_NAME, description="name in topics")
-    state_dir: Annotated[Path, Field(strict=False)] | None = Field(
+    state_dir: Folder | None = Field(
         default=None, description="where the event log lives; none: in memory"
     )
     max_streams: int = Field(default=1000, ge=1, le=10_000, description="more evict the idlest")
@@ -76,6 +90,25 @@ class StreamRule(_Table):
     model: str = Field(description="bundled model, or path of a card")
 
 
+class Record(_Table):
+    """`[record]`: recordings of what comes in, one session a run."""
+
+    folder: Folder | None = Field(default=None, description="default: recordings in the state_dir")
+    streams: list[str] = Field(default=["*"], description="globs over stream names")
+    max_mb: float = Field(default=1000.0, ge=1, description="of all sessions; the oldest go")
+    file_mb: float = Field(default=16.0, ge=0.01, description="then another file begins")
+    file_minutes: float = Field(default=60.0, ge=0.1, description="or after so long")
+
+    def limits(self) -> Limits:
+        """Return them as the recorder wants them."""
+        return Limits(
+            streams=tuple(self.streams),
+            max_bytes=int(self.max_mb * 1e6),
+            part_bytes=int(self.file_mb * 1e6),
+            part_s=self.file_minutes * 60.0,
+        )
+
+
 class Settings(_Table):
     """The whole file."""
 
@@ -87,6 +120,16 @@ class Settings(_Table):
     streams: list[StreamRule] = []
     sources: dict[Annotated[str, Field(pattern=_NAME)], dict[str, Any]] = {}
     sinks: dict[Annotated[str, Field(pattern=_NAME)], dict[str, Any]] = {}
+    record: Record | None = None
+
+    def about(self, stream: str) -> dict[str, Any]:
+        """Return what a recording says of how its stream was understood."""
+        card, _ = ModelCard.load(self.model_for(stream))
+        return {
+            "node": self.hard.node,
+            "model": card.identity,
+            "decision": self.decision.model_dump(mode="json"),
+        }
 
     def model_for(self, stream: str) -> str:
         """Return the model that a stream uses: the first match, else the default."""
@@ -107,6 +150,8 @@ class Configuration:
     def effective(self) -> dict[str, Any]:
         """Return every setting in force by its dotted key, defaults included, secrets masked."""
         table = self.settings.model_dump(mode="json")
+        if table["record"] is None:
+            del table["record"]  # the table is not there
         for group, instances in (("sources", self.sources), ("sinks", self.sinks)):
             for name, instance in instances.items():
                 table[group][name] |= instance.config.model_dump(mode="json")
@@ -123,10 +168,12 @@ def _flat(table: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-def load(path: Path | None) -> Configuration:
+def load(path: Path | None, needs: Collection[str] = ()) -> Configuration:
     """Read and check a configuration file; None gives the defaults.
 
-    Raises `ConfigError` that lists every error of the file, its models and its plugins.
+    `needs` names the tables ("sources", "sinks") of which one instance at least must be there, and
+    whose files of passwords must be readable: what a daemon can't begin without.  Raises
+    `ConfigError` that lists every error of the file, its models and its plugins.
     """
     if path is None:
         return Configuration(Settings(), {}, {})
@@ -155,6 +202,8 @@ def load(path: Path | None) -> Configuration:
         _make("sources", name, options, node, sources, faults)
     for name, options in settings.sinks.items():
         _make("sinks", name, options, node, sinks, faults)
+    for group, made in {"sources": sources, "sinks": sinks}.items():
+        faults += _lacking(group, made, table.get(group)) if group in needs else ()
     if faults:
         lines = (f"{path}:{_line(text, key)}: {key}: {fault}" for key, fault in faults)
         raise ConfigError("\n".join(lines))
@@ -173,6 +222,34 @@ def _make(
         into[name] = create(group, name, options, node)
     except PluginError as error:
         faults += [(f"{group}.{name}.{key}", fault) for key, fault in error.faults]
+
+
+def _lacking(group: str, made: dict[str, Any], table: Any) -> Iterator[tuple[str, str]]:
+    """Yield what else the instances of a group need before a daemon can begin with them."""
+    if not made and not table:
+        yield group, f"none is configured: add [{group}.NAME]"
+    for name, instance in made.items():
+        for key, value in instance.config:
+            if _SECRET.search(key) and key.endswith("_file") and value is not None:
+                fault = _unreadable(str(value))
+                if fault is not None:
+                    yield f"{group}.{name}.{key}", fault
+
+
+def _unreadable(secret: str) -> str | None:
+    """Return why a file of a secret can't be read; None where it can, or only systemd knows."""
+    credential = secret.removeprefix("credential:")
+    if credential == secret:
+        path = Path(secret)
+        remedy = "write the password into it, or correct the path"
+    elif folder := os.environ.get("CREDENTIALS_DIRECTORY"):
+        path = Path(folder, credential)
+        remedy = f"add LoadCredential={credential}:… to the unit"
+    else:
+        return None
+    if not path.is_file():
+        return f"{path}: no such file: {remedy}"
+    return None if os.access(path, os.R_OK) else f"{path}: this user may not read it: {remedy}"
 
 
 def _model_faults(settings: Settings) -> list[tuple[str, str]]:
@@ -202,6 +279,7 @@ def _known(location: tuple[int | str, ...]) -> list[str]:
         "model": Model,
         "decision": DecisionSettings,
         "streams": StreamRule,
+        "record": Record,
     }
     table = tables.get(location[0], Settings) if len(location) > 1 else Settings
     return list(table.model_fields)

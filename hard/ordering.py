@@ -39,8 +39,10 @@ MAX_HELD_SAMPLES = 20_000
 """Samples that may be held aside; more of them within a second are no clock that jumped."""
 MAX_SAME_STAMP = 1000
 """Samples of one stamp that may wait for the next one."""
-MIN_SPACING_NS = NS_PER_S // 2000
+MIN_SPACING_NS = NS_PER_S // 10_000
 """No sensor is read faster; what comes closer is a flood, and thinned."""
+_GRAIN_NS = NS_PER_S // 10
+"""Samples leave in pieces of at least so much: a message of one sample costs as much as of ten."""
 _AT_ONCE = 4096  # bounds the cost of messages full of jumps
 _UNNUMBERED = -1
 
@@ -83,6 +85,7 @@ class Orderer:
         self._queues: dict[Sensor, _Queue] = {}
         self._newest: int | None = None  # as of the last message
         self._watermark: int | None = None
+        self._settled = 0  # the watermark when samples left last
         self._numbers = _Numbers()
 
     def feed(self, message: Sequence[Samples], max_delay_ns: int) -> Iterator[Settled]:
@@ -98,7 +101,7 @@ class Orderer:
                 yield self.flush()
                 jumped += self._release_held()
             waiting = jumped
-        if self._watermark is not None:
+        if self._watermark is not None and self._watermark - self._settled >= _GRAIN_NS:
             yield self._settle(self._watermark)
 
     def flush(self) -> Settled:
@@ -190,6 +193,7 @@ class Orderer:
     def _settle(self, until: int, *, final: bool = False) -> Settled:
         """Take out what is stamped before `until`."""
         leaving = []
+        self._settled = until
         for sensor, queue in self._queues.items():
             if queue.earliest >= until:
                 continue

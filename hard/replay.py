@@ -7,6 +7,7 @@ command line, `hard bench` and the training package's evaluation.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import Counter
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hard.api import NS_PER_S, SampleBatch, UnusableInput, rfc3339
+from hard.api import NS_PER_S, Calibrate, SampleBatch, Silence, UnusableInput, rfc3339
 from hard.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -129,6 +130,9 @@ class _Feed:
             self._outcome.skipped.update(source.counts)
 
     def _emit(self, message: Message) -> None:
+        for item in message:
+            if isinstance(item, (Silence, Calibrate)):
+                self._control(item)
         batches = [item for item in message if isinstance(item, SampleBatch) and len(item)]
         if self._join_s is not None:
             batches = [self._joined(batch, batches) for batch in batches]
@@ -140,6 +144,15 @@ class _Feed:
                 self._stop.wait(max(due_s, 0))
         if self._progress is not None:
             self._progress(self._outcome.seconds)
+
+    def _control(self, control: Silence | Calibrate) -> None:
+        """Do what the runtime did when this was recorded."""
+        stream = self._joined_stream or control.stream
+        if isinstance(control, Silence):
+            self.take(self._pipeline.tick(stream))
+        elif calibrate := getattr(self._pipeline, "calibrate", None):
+            with contextlib.suppress(ValueError):  # live could not at this point either
+                self.take(calibrate(stream))
 
     def _joined(self, batch: SampleBatch, message: Sequence[SampleBatch]) -> SampleBatch:
         """Move a batch behind the recording before it, onto the same stream."""

@@ -7,8 +7,9 @@ trying again, a bug means a restart within a budget, and the others never notice
 supervises: signals, readiness, watchdog, and at the end the shutdown, in the order of the pipe.
 
 Nothing is decided here about activities (that is the pipeline, called from one thread only), and
-nothing here reads the wall clock.  `hard run` makes a `Runtime`; `hard replay --publish` uses a
-`SinkThread` alone.
+nothing here reads the wall clock.  What the pipeline is fed, a `Recorder` may see first.  `hard
+run` and `hard record` make a `Runtime`; `hard.control` asks it what is going on; `hard replay
+--publish` uses a `SinkThread` alone.
 """
 
 from __future__ import annotations
@@ -23,15 +24,18 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter, OrderedDict, deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from hard import systemd
 from hard.api import (
     Annotation,
+    Calibrate,
     Event,
     Message,
     SampleBatch,
+    Silence,
     Sink,
     SinkUnavailable,
     Source,
@@ -50,6 +54,8 @@ __all__ = [
     "REPEAT_S",
     "Inbox",
     "Pipeline",
+    "Recorder",
+    "Refusal",
     "Runtime",
     "RuntimeOptions",
     "Silence",
@@ -70,12 +76,18 @@ RESTARTS_WITHIN_S = 60.0
 BATCH_EVENTS = 100
 IDLE_S = 0.25
 EVIDENCE_S = 1.0
+CHECKPOINT_S = 60.0
 STATUS_S = 5.0
 COUNTERS_S = 60.0
+RATE_S = 5
+"""A stream's rate is that of its arrivals in about the last 5 s."""
 SOURCE_LIMIT_S = 30.0
 """A source looks at `stop` every 0.5 s, but connecting to a name may take its time."""
 SINK_LIMIT_S = 15.0
 """A sink may block for 10 s by contract."""
+
+_CONTROLS = (Silence, Calibrate)
+_ITEMS = (SampleBatch, Annotation, *_CONTROLS)
 
 _log = logging.getLogger(__name__)
 
@@ -106,6 +118,40 @@ class Pipeline(Protocol):
         ...
 
 
+class Recorder(Protocol):
+    """What the runtime needs of `hard.recording`: it sees what the pipeline is fed, in order."""
+
+    counts: Counter[str]
+
+    def start(self) -> None:
+        """Begin to write, in a thread of its own."""
+        ...
+
+    def wants(self, stream: str) -> bool:
+        """Tell whether this stream is recorded."""
+        ...
+
+    def take(self, message: Message) -> None:
+        """Take in what the pipeline is about to be fed; never blocks."""
+        ...
+
+    def close(self, timeout_s: float) -> bool:
+        """Write the rest within `timeout_s`; return whether that succeeded."""
+        ...
+
+    def status(self) -> dict[str, Any]:
+        """Return where and how much was written, as JSON values; from any thread."""
+        ...
+
+
+class Refusal(Exception):  # noqa: N818 - an answer, not a fault
+    """Why a request from outside is not met: `reason` is a word, the message a sentence."""
+
+    def __init__(self, reason: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+
+
 @dataclass(frozen=True, slots=True)
 class RuntimeOptions:
     """The bounds of the runtime; times in seconds.
@@ -127,17 +173,39 @@ class RuntimeOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Silence:
-    """Taken from the inbox in place of a message: nothing arrived for this stream."""
+class Request:
+    """Taken from the inbox in its turn: something asked of the pipeline, and where the answer goes.
 
-    stream: str
+    The answer is None once it is done, else why not.
+    """
+
+    control: Calibrate
+    answer: queue.SimpleQueue[Refusal | None] = field(default_factory=queue.SimpleQueue)
 
 
-@dataclass(slots=True)
-class _Arrival:
-    at_s: float
-    silent_s: float  # when the stream counts as silent
-    told: bool = False
+class _Arrivals:
+    """What arrived on one stream so far, and when it will count as silent."""
+
+    def __init__(self) -> None:
+        self.at_s = self.silent_s = 0.0
+        self.told = False
+        self._samples: Counter[str] = Counter()  # per sensor
+        self._marks: deque[tuple[float, dict[str, int]]] = deque(maxlen=RATE_S + 1)
+
+    def note(self, batch: SampleBatch, now_s: float, silent_s: float) -> None:
+        self.at_s, self.silent_s, self.told = now_s, silent_s, False
+        self._samples[batch.sensor] += len(batch)
+        if not self._marks or now_s >= self._marks[-1][0] + 1.0:
+            self._marks.append((now_s, dict(self._samples)))
+
+    def status(self, now_s: float) -> dict[str, Any]:
+        """Return JSON values: seconds since the last arrival, samples and their rate per sensor."""
+        (began_s, before), (ended_s, after) = self._marks[0], self._marks[-1]
+        fresh = now_s - self.at_s <= RATE_S and ended_s > began_s
+        span_s = ended_s - began_s if fresh else math.inf
+        rates = {s: round((n - before.get(s, 0)) / span_s, 1) for s, n in after.items()}
+        age_s = round(now_s - self.at_s, 3)
+        return {"age_s": age_s, "rate_hz": rates, "samples": dict(self._samples)}
 
 
 class Inbox:
@@ -154,9 +222,9 @@ class Inbox:
         self._max_samples = max_samples
         self._no_data_after_s = no_data_after_s
         self._filled = threading.Condition()
-        self._queue: deque[tuple[Message, int, float]] = deque()
+        self._queue: deque[tuple[Message | Request, int, float]] = deque()
         self._samples = 0
-        self._arrivals: OrderedDict[str, _Arrival] = OrderedDict()
+        self._arrivals: OrderedDict[str, _Arrivals] = OrderedDict()
         self._silent: deque[tuple[float, str]] = deque()
         self._look_s = 0.0
         self._said: set[str] = set()
@@ -173,8 +241,8 @@ class Inbox:
         Raises TypeError for what no source may emit.
         """
         message = tuple(items)
-        if not all(isinstance(item, (SampleBatch, Annotation)) for item in message):
-            raise TypeError("a message holds SampleBatch and Annotation only")
+        if not all(isinstance(item, _ITEMS) for item in message):
+            raise TypeError("a message holds SampleBatch and Annotation only, or a control")
         batches = [item for item in message if isinstance(item, SampleBatch)]
         samples = sum(map(len, batches))
         now_s = time.monotonic()
@@ -190,8 +258,24 @@ class Inbox:
                 self._count_drop(self._pop())
             self._filled.notify()
 
-    def take(self, timeout_s: float) -> Message | Silence | None:
-        """Return the next message or silence, in order of arrival; None after `timeout_s`."""
+    def ask(self, request: Request) -> None:
+        """Take a request in, behind what has arrived; it may be answered at once, with why not."""
+        with self._filled:
+            if self._closed:
+                request.answer.put(Refusal("stopping", "the daemon is about to stop"))
+                return
+            self._queue.append((request, 0, time.monotonic()))
+            self._filled.notify()
+
+    def streams(self, most: int = MAX_STREAMS) -> dict[str, dict[str, Any]]:
+        """Return the status of the streams that arrived, the latest first, at most so many."""
+        now_s = time.monotonic()
+        with self._filled:
+            latest = islice(reversed(self._arrivals.items()), most)
+            return {stream: arrivals.status(now_s) for stream, arrivals in latest}
+
+    def take(self, timeout_s: float) -> Message | Silence | Request | None:
+        """Return what is next, in order of arrival; None after `timeout_s`."""
         with self._filled:
             if not self._queue and not self._closed:
                 self._filled.wait(timeout_s)
@@ -214,14 +298,14 @@ class Inbox:
                 self._count_drop(self._pop())
             return n
 
-    def _pop(self) -> Message:
+    def _pop(self) -> Message | Request:
         message, samples, _ = self._queue.popleft()
         self._samples -= samples
         return message
 
     def _note_arrival(self, batch: SampleBatch, now_s: float) -> None:
         silent_s = now_s + self._no_data_after_s + batch.declared.max_delay_s
-        self._arrivals[batch.stream] = _Arrival(now_s, silent_s)
+        self._arrivals.setdefault(batch.stream, _Arrivals()).note(batch, now_s, silent_s)
         self._arrivals.move_to_end(batch.stream)
         if len(self._arrivals) > MAX_STREAMS:
             self._arrivals.popitem(last=False)
@@ -249,10 +333,13 @@ class Inbox:
                 return stream
         return None
 
-    def _count_drop(self, message: Message) -> None:
+    def _count_drop(self, message: Message | Request) -> None:
+        if isinstance(message, Request):
+            message.answer.put(Refusal("behind", "the pipeline is behind: try again"))
+            return
         self.counts["dropped_messages"] += 1
         for item in message:
-            if isinstance(item, Annotation):
+            if not isinstance(item, SampleBatch):
                 continue
             self.counts["dropped_samples"] += len(item)
             if item.stream not in self._said and len(self._said) < MAX_STREAMS:
@@ -308,6 +395,14 @@ class StateBoard:
                     break
                 changed.append(state)
             return self._version, changed[::-1]
+
+
+def _shown(state: StreamState | None) -> dict[str, Any]:
+    """Return what `hard status` shows of a stream's state; nothing is decided of it yet if None."""
+    if state is None:
+        return {"status": None, "activity": None}
+    names = ("status", "activity", "confidence", "since", "reason", "model")
+    return {name: getattr(state, name) for name in names}
 
 
 def _essence(state: StreamState) -> StreamState:
@@ -585,9 +680,11 @@ class _PipelineThread:
         inbox: Inbox,
         log: EventLog,
         states: StateBoard,
+        recorder: Recorder | None,
         *,
         hung_after_s: float,
         on_done: Callable[[], None],
+        checkpoint: Callable[[], None],
     ) -> None:
         self.name = "pipeline"
         self.events = 0
@@ -598,9 +695,12 @@ class _PipelineThread:
         self._inbox = inbox
         self._log = log
         self._states = states
+        self._recorder = recorder
         self._on_done = on_done
         self._budget = _Budget()
+        self._checkpoint = checkpoint
         self._evidence_s = 0.0
+        self._checkpoint_s = time.monotonic() + CHECKPOINT_S
         self._reason = "shutdown"
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
@@ -636,14 +736,45 @@ class _PipelineThread:
 
     def _turn(self) -> None:
         taken = self._inbox.take(IDLE_S)
-        if isinstance(taken, Silence):
-            self._publish(self._pipeline.tick(taken.stream), [taken.stream])
+        if isinstance(taken, Request):
+            self._record((taken.control,))
+            taken.answer.put(self._calibrate(taken.control.stream))
         elif taken is not None:
-            self._publish(self._pipeline.feed(taken), [item.stream for item in taken])
+            self._feed((taken,) if isinstance(taken, Silence) else taken)
         self._note_evidence()
+
+    def _feed(self, message: Message) -> None:
+        self._record(message)
+        events: list[Event] = []
+        for item in message:
+            if isinstance(item, Silence):
+                events += self._pipeline.tick(item.stream)
+            elif isinstance(item, Calibrate):
+                self._calibrate(item.stream)
+        data = [item for item in message if not isinstance(item, _CONTROLS)]
+        if data:
+            events += self._pipeline.feed(data)
+        self._publish(events, [item.stream for item in message])
+
+    def _calibrate(self, stream: str) -> Refusal | None:
+        """Let the pipeline calibrate a stream; return why that can't be done, None if it was."""
+        calibrate = getattr(self._pipeline, "calibrate", None)
+        if calibrate is None:
+            return Refusal("unsupported", "this pipeline has nothing to calibrate")
+        try:
+            events = calibrate(stream)
+        except ValueError as error:
+            return Refusal("not_now", str(error))
+        self._publish(events, [stream])
+        return None
+
+    def _record(self, message: Message) -> None:
+        if self._recorder is not None:
+            self._recorder.take(message)
 
     def _end(self) -> None:
         self._publish(self._pipeline.finish(self._reason), self._states.streams())
+        self._checkpoint()
 
     def _publish(self, events: list[Event], streams: list[str]) -> None:
         self._log.append(events)
@@ -662,6 +793,9 @@ class _PipelineThread:
             self._evidence_s = now_s + EVIDENCE_S
             for stream, t_ns in self._pipeline.evidence().items():
                 self._log.evidence(stream, t_ns)
+        if now_s >= self._checkpoint_s:
+            self._checkpoint_s = now_s + CHECKPOINT_S
+            self._checkpoint()
 
 
 # -- all of it -----------------------------------------------------------------------------------
@@ -670,7 +804,9 @@ class _PipelineThread:
 class Runtime:
     """Runs sources, pipeline and sinks until told to stop or until every source has ended.
 
-    Sources and sinks are instances by name.  The log is open, and closed at the end of `run`.
+    Sources and sinks are instances by name.  The log is open, and closed at the end of `run`; so
+    is the recorder, if there is one.  `checkpoint` is called from the pipeline's thread once a
+    minute and at its end.
     """
 
     def __init__(
@@ -680,8 +816,11 @@ class Runtime:
         sinks: Mapping[str, Sink[Any]],
         log: EventLog,
         options: RuntimeOptions,
+        recorder: Recorder | None = None,
+        checkpoint: Callable[[], None] = lambda: None,
     ) -> None:
         self._options = options
+        self._recorder = recorder
         self._log = log
         self._states = StateBoard()
         self._requests: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -706,8 +845,10 @@ class Runtime:
             self._inbox,
             log,
             self._states,
+            recorder,
             hung_after_s=options.hung_after_s,
             on_done=self._look,
+            checkpoint=checkpoint,
         )
         self._threads: tuple[_PluginThread | _PipelineThread, ...] = (
             *self._sinks,
@@ -727,6 +868,8 @@ class Runtime:
         SIGTERM and SIGINT call `stop`.
         """
         with self._signals():
+            if self._recorder is not None:
+                self._recorder.start()
             for thread in self._threads:
                 thread.start()
             systemd.notify("READY=1")
@@ -750,6 +893,64 @@ class Runtime:
             self._deadline_s = now_s
         self._look()
 
+    def status(self, most_streams: int) -> dict[str, Any]:
+        """Return what streams, sources and sinks are now, as JSON values; from any thread.
+
+        Of the streams those that are known, the latest arrived first, at most so many.
+        """
+        states = {state.stream: state for state in self._states.since(0)[1]}
+        shown = self._inbox.streams(most_streams)
+        recorder = self._recorder
+        return {
+            "events": self._pipe.events,
+            "streams": [
+                {"stream": stream, **arrived, **_shown(states.get(stream))}
+                for stream, arrived in shown.items()
+            ],
+            "sources": [{"name": s.name, "state": s.state} for s in self._sources],
+            "sinks": [
+                {"name": s.name, "state": s.state, "backlog": s.cursor.backlog} for s in self._sinks
+            ],
+            "record": None if recorder is None else recorder.status(),
+            "counts": self.counts(),
+        }
+
+    def label(self, stream: str, t_ns: int, text: str) -> None:
+        """Give a stream's recording a label from `t_ns` on, from any thread; `Refusal` if none."""
+        self._require(stream)
+        if self._recorder is None or not self._recorder.wants(stream):
+            raise Refusal(
+                "not_recording",
+                f"labels are for recordings, and {stream!r} is not recorded: add [record] to the "
+                "configuration, or use hard record",
+            )
+        self._inbox.put([Annotation(stream, t_ns, text)])
+
+    def label_all(self, t_ns: int, text: str) -> int:
+        """Label every stream that is recorded, from any thread; return how many."""
+        recorder = self._recorder
+        streams = [s for s in self._inbox.streams() if recorder and recorder.wants(s)]
+        self._inbox.put([Annotation(stream, t_ns, text) for stream in streams])
+        return len(streams)
+
+    def calibrate(self, stream: str, timeout_s: float) -> None:
+        """Let the pipeline calibrate a stream, from any thread; `Refusal` says why it did not."""
+        self._require(stream)
+        request = Request(Calibrate(stream))
+        self._inbox.ask(request)
+        try:
+            refusal = request.answer.get(timeout=timeout_s)
+        except queue.Empty:
+            refusal = Refusal("behind", f"no answer within {timeout_s:g} s: the pipeline is behind")
+        if refusal is not None:
+            raise refusal
+
+    def _require(self, stream: str) -> None:
+        known = self._inbox.streams()
+        if stream not in known:
+            some = ", ".join(map(repr, islice(known, 10))) or "none"
+            raise Refusal("unknown_stream", f"nothing arrived on {stream!r}; streams: {some}")
+
     def counts(self) -> dict[str, int]:
         """Return every counter of what was dropped, skipped or went wrong, as `part.reason`."""
         parts: list[tuple[str, Counter[str]]] = [
@@ -757,6 +958,7 @@ class Runtime:
             ("pipeline", self._pipeline_counts),
             ("pipeline", self._pipe.counts),
             ("log", self._log.counts),
+            ("record", self._recorder.counts if self._recorder else Counter()),
             *((name, plugin.counts) for name, plugin in self._plugins.items()),
             *((thread.name, thread.counts) for thread in (*self._sources, *self._sinks)),
             *((sink.name, Counter(dropped=sink.cursor.dropped)) for sink in self._sinks),
@@ -852,6 +1054,8 @@ class Runtime:
         if abandoned := self._inbox.abandon():
             _log.warning("shutdown: %d messages are not fed any more", abandoned)
         self._await([self._pipe], 0.7)
+        if self._recorder is not None and not self._recorder.close(self._recorder_limit_s()):
+            _log.error("shutdown: the end of the recording is not written")
         if self._deadline_s == math.inf:  # at the end of data only the delivery has a deadline
             self._deadline_s = time.monotonic() + self._options.shutdown_s
         if not self._log.flush(self._left_s(0.8)):
@@ -865,6 +1069,10 @@ class Runtime:
         self._log_counters()
         self._log.close(max(0.1, self._left_s(1.0)))
         return 1 if failed and not asked else 0
+
+    def _recorder_limit_s(self) -> float:
+        """Return how long the recorder may take; at the end of data there is no deadline yet."""
+        return min(self._left_s(0.75), self._options.shutdown_s)
 
     def _left_s(self, share: float) -> float:
         """Return the seconds until `share` of the time for the shutdown is used up."""

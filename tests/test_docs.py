@@ -147,13 +147,13 @@ def test_the_readme_declares_a_plugin_where_the_daemon_looks():
 
 def test_the_readme_has_the_figures_of_the_model_cards():
     assert bundled()
-    rows = re.findall(r"^\| `\w+` \|.*%.*\|$", README.read_text("utf-8"), re.MULTILINE)
+    rows = re.findall(r"^\| `[\w-]+` \|.*%.*\|$", README.read_text("utf-8"), re.MULTILINE)
     assert rows == [figures(ModelCard.load(name)[0]) for name in bundled()]
     for name in bundled():
         timeline = ModelCard.load(name)[0].provenance.metrics["test_timeline"]
         shown = f"{timeline['mean_accuracy']:.1%}"
         assert re.search(
-            rf"{shown}( of the\s+labelled time is right)? for `{name}`", README.read_text("utf-8")
+            rf"{shown}( of the\s+labelled time is right)?\s+for\s+`{name}`", README.read_text("utf-8")
         )
 
 

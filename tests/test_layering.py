@@ -10,19 +10,31 @@ ROOT = Path(__file__).parents[1]
 SOURCE_ROOTS = ("hard", "plugins", "training")
 LAYERS = (
     {"api"},
-    {"card", "clock", "eventlog", "ordering", "plugins", "resampling", "systemd", "testing"},
+    {
+        "card",
+        "clock",
+        "eventlog",
+        "ordering",
+        "plugins",
+        "recording",
+        "resampling",
+        "systemd",
+        "testing",
+        "upright",
+    },
     {"conditioning"},
-    {"windowing"},
+    {"inspection", "windowing"},
     {"classifier", "decision"},
     {"config", "pipeline", "runtime"},
-    {"replay"},
+    {"control", "replay"},
+    {"doctor"},
     {"outputs"},
-    {"bench"},
+    {"bench", "checkpoint"},
     {"cli"},
     {"__main__"},
 )
 """Modules of `hard` from the bottom up; one imports only from the layers below its own."""
-OF_PLUGINS = {"paho", "serial"}
+OF_PLUGINS = {"h11", "paho", "serial", "websockets", "zeroconf"}
 OF_TRAINING = {"hard_training", "sklearn", "tensorflow", "tf_keras"}
 
 

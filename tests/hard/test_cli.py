@@ -265,7 +265,7 @@ def test_the_reader_may_leave_early(day):
 
 def test_check_prints_what_is_in_force(tmp_path):
     config = tmp_path / "hard.toml"
-    config.write_text('[sources.sim]\nplugin = "simulator"\n')
+    config.write_text('[sources.sim]\nplugin = "simulator"\n[sinks.out]\nplugin = "stdout"\n')
     done = hard("check", "-c", config)
     assert done.returncode == 0
     assert 'model.name = "pocket"' in done.stdout
@@ -283,13 +283,23 @@ def test_a_bad_configuration_is_told_whole_with_code_78(tmp_path, command):
         "hard.nodes",
         "decision.enter",
         "sources.a.plugin",
+        "sinks",
     ]
 
 
-def test_run_without_a_source_or_a_sink_is_a_bad_configuration(tmp_path):
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_what_a_daemon_cannot_begin_without_is_told_with_code_78(tmp_path, command):
     config = tmp_path / "hard.toml"
-    config.write_text("")
-    assert hard("run", "-c", config).returncode == 78
+    config.write_text(
+        '[sinks.home]\nplugin = "mqtt"\nusername = "hard"\npassword_file = "missing"\n'
+    )
+    done = hard(command, "-c", config, folder=tmp_path)
+    assert (done.returncode, done.stdout) == (78, "")
+    remedy = "write the password into it, or correct the path"
+    assert done.stderr.splitlines() == [
+        f"{config}:1: sources: none is configured: add [sources.NAME]",
+        f"{config}:4: sinks.home.password_file: missing: no such file: {remedy}",
+    ]
 
 
 def test_run_ends_with_its_data_and_prints_events(day, tmp_path):
@@ -361,7 +371,24 @@ def test_help_imports_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("command", ["", "replay", "run", "simulate", "check", "plugins", "bench"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "",
+        "replay",
+        "run",
+        "record",
+        "status",
+        "label",
+        "calibrate",
+        "simulate",
+        "check",
+        "doctor",
+        "sources",
+        "plugins",
+        "bench",
+    ],
+)
 def test_every_command_has_help(command):
     done = hard(*filter(None, [command]), "--help")
     assert done.returncode == 0

@@ -86,6 +86,32 @@ plugin = "jsonl"
     assert any(line.startswith(f"{path}:15: sinks.log.path: missing") for line in lines)
 
 
+def test_the_home_folder_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    text = '[hard]\nstate_dir = "~/hard"\n[record]\nfolder = "~/walks"\n'
+    settings = load(write(tmp_path, text)).settings
+    assert settings.hard.state_dir == tmp_path / "hard"
+    assert settings.record.folder == tmp_path / "walks"
+    (error,) = errors_of(write(tmp_path, '[hard]\nstate_dir = "~nobody-here/x"\n'))
+    assert "hard.state_dir" in error
+    assert "give an absolute path" in error
+
+
+def test_a_secret_that_only_systemd_knows_is_not_looked_for(tmp_path, monkeypatch):
+    text = f"""{GOOD}
+[sinks.home]
+plugin = "mqtt"
+password_file = "credential:mqtt"
+"""
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    assert load(write(tmp_path, text), ["sinks"]).sinks
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    with pytest.raises(ConfigError, match="LoadCredential=mqtt"):
+        load(write(tmp_path, text), ["sinks"])
+    (tmp_path / "mqtt").write_text("secret")
+    assert load(write(tmp_path, text), ["sinks"]).sinks
+
+
 def test_a_missing_file_is_named(tmp_path):
     assert errors_of(tmp_path / "none.toml") == [
         f"{tmp_path / 'none.toml'}: can't be read: No such file or directory"

@@ -1,0 +1,386 @@
+"""The daemon's control socket: one JSON object a line, each way; the server and the client.
+
+    {"command": "status"}
+    {"command": "label", "stream": "phone-1", "text": "cycling"}
+    {"command": "calibrate", "stream": "phone-1"}
+
+Each may carry `config`, the path of the client's configuration: a daemon with another one refuses.
+The answer has `"ok": true` and what was asked for, or `"ok": false`, `error` (a word) and `message`
+(a sentence).  A unix socket that only its owner may use; no network, no password.
+
+`hard run` serves it, with one thread named "control" that never touches the pipeline: what needs
+it goes through the runtime's inbox.  `hard status`, `label`, `calibrate` and `doctor` ask.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import selectors
+import socket
+import stat
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from hard.runtime import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = [
+    "ControlError",
+    "NoDaemonError",
+    "ask",
+    "places",
+    "serving",
+    "socket_path",
+    "status_text",
+]
+
+SOCKET = "control.sock"
+SYSTEM_FOLDER = Path("/run/hard")
+"""RuntimeDirectory= of the service, as a client sees it."""
+MAX_REQUEST_BYTES = 4096
+MAX_ANSWER_BYTES = 4_000_000
+MAX_CLIENTS = 8
+MAX_STREAMS = 1000
+"""An answer shows so many streams, those that were heard of last."""
+IDLE_S = 10.0
+ASK_S = 5.0
+ANSWER_S = 2.0
+"""The pipeline may take so long to take a request in."""
+MAX_PATH_BYTES = 107
+
+_log = logging.getLogger(__name__)
+
+
+class ControlError(Exception):
+    """The socket can't be had, or a request was refused; the message says why."""
+
+
+class NoDaemonError(ControlError):
+    """Nothing listens."""
+
+
+class Daemon(Protocol):
+    """What the server needs of `hard.runtime.Runtime`; all of it may be called from any thread."""
+
+    def status(self, most_streams: int) -> dict[str, Any]:
+        """Return JSON values."""
+        ...
+
+    def label(self, stream: str, t_ns: int, text: str) -> None:
+        """Label a stream's recording, or raise `Refusal`."""
+        ...
+
+    def calibrate(self, stream: str, timeout_s: float) -> None:
+        """Calibrate a stream, or raise `Refusal`."""
+        ...
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    config: str | None = Field(default=None, max_length=4096)
+
+
+class _Status(_Request):
+    command: Literal["status"]
+
+
+class _Label(_Request):
+    command: Literal["label"]
+    stream: str = Field(max_length=256)
+    text: str = Field(max_length=200)
+
+
+class _Calibrate(_Request):
+    command: Literal["calibrate"]
+    stream: str = Field(max_length=256)
+
+
+_REQUESTS: TypeAdapter[_Status | _Label | _Calibrate] = TypeAdapter(
+    Annotated[_Status | _Label | _Calibrate, Field(discriminator="command")]
+)
+
+
+# -- where it is ---------------------------------------------------------------------------------
+
+
+def socket_path(state_folder: Path | None) -> Path | None:
+    """Return where a daemon serves: in $RUNTIME_DIRECTORY, else in its state folder, else None."""
+    runtime = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+    folder = Path(runtime) if runtime else state_folder
+    return None if folder is None else folder / SOCKET
+
+
+def places(state_folder: Path | None) -> list[Path]:
+    """Return where a client looks for the daemon, the likeliest first."""
+    own = socket_path(state_folder)
+    found = [own, None if state_folder is None else state_folder / SOCKET, SYSTEM_FOLDER / SOCKET]
+    return list(dict.fromkeys(path for path in found if path is not None))
+
+
+# -- the server ----------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def serving(
+    path: Path | None, daemon: Daemon, config: Path, about: Mapping[str, Any]
+) -> Iterator[None]:
+    """Serve requests while the block runs; None serves nothing.
+
+    `about` is added to each status.  Raises `ControlError` where another daemon listens or the
+    socket can't be made.
+    """
+    if path is None:
+        yield
+        return
+    server = _Server(_bound(path), daemon, config, about)
+    thread = threading.Thread(target=server.run, name="control", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.stop()
+        thread.join(ANSWER_S + 1.0)
+        path.unlink(missing_ok=True)
+
+
+def _bound(path: Path) -> socket.socket:
+    """Return a listening socket at `path`, in place of one that a dead daemon left."""
+    if len(os.fsencode(path)) > MAX_PATH_BYTES - len(".new"):
+        raise ControlError(f"{path}: too long for a unix socket: choose a shorter state_dir")
+    if path.exists() and not stat.S_ISSOCK(path.stat().st_mode):
+        raise ControlError(f"{path}: it is there and no socket: remove it")
+    with contextlib.suppress(NoDaemonError), _connected(path, 1.0):
+        raise ControlError(f"{path}: another daemon listens there: stop it first")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    aside = path.with_name(f"{path.name}.new")
+    try:
+        aside.unlink(missing_ok=True)
+        listener.bind(str(aside))
+        aside.chmod(0o600)  # before anyone can find it
+        listener.listen(MAX_CLIENTS)
+        aside.replace(path)
+    except OSError as error:
+        listener.close()
+        raise ControlError(f"{path}: no control socket there: {error.strerror}") from error
+    listener.setblocking(False)
+    return listener
+
+
+class _Server:
+    """Answers up to 8 clients, each in turn, in the one thread that calls `run`."""
+
+    def __init__(
+        self, listener: socket.socket, daemon: Daemon, config: Path, about: Mapping[str, Any]
+    ) -> None:
+        self._listener = listener
+        self._daemon = daemon
+        self._config = config.resolve()
+        self._about = dict(about)
+        self._began_s = time.monotonic()
+        self._clients: dict[socket.socket, _Client] = {}
+        self._woken, self._waker = socket.socketpair()
+
+    def stop(self) -> None:
+        """Let `run` return."""
+        self._waker.send(b".")
+
+    def run(self) -> None:
+        """Serve until `stop`."""
+        with selectors.DefaultSelector() as selector:
+            self._selector = selector
+            selector.register(self._woken, selectors.EVENT_READ)
+            selector.register(self._listener, selectors.EVENT_READ)
+            while self._turn():
+                pass
+        for sock in (*self._clients, self._listener, self._woken, self._waker):
+            sock.close()
+
+    def _turn(self) -> bool:
+        """Attend to what is ready; return whether to go on."""
+        for key, _ in self._selector.select(1.0):
+            if key.fileobj is self._woken:
+                return False
+            try:
+                if key.fileobj is self._listener:
+                    self._accept()
+                else:
+                    self._attend(self._clients[key.fileobj])  # type: ignore[index] # a socket
+            except OSError as error:
+                _log.debug("control: %s", error)
+            except Exception:  # noqa: BLE001 - a bug here must not end the thread, nor go unseen
+                _log.exception("control: a bug: one request is not answered")
+        now_s = time.monotonic()
+        for client in [c for c in self._clients.values() if now_s > c.heard_s + IDLE_S]:
+            self._part(client)
+        return True
+
+    def _accept(self) -> None:
+        sock, _ = self._listener.accept()
+        if len(self._clients) >= MAX_CLIENTS:
+            sock.close()
+            return
+        sock.settimeout(1.0)
+        self._clients[sock] = _Client(sock)
+        self._selector.register(sock, selectors.EVENT_READ)
+
+    def _part(self, client: _Client) -> None:
+        self._selector.unregister(client.sock)
+        del self._clients[client.sock]
+        client.sock.close()
+
+    def _attend(self, client: _Client) -> None:
+        """Take what a client sent and answer each whole line; part with it where that fails."""
+        try:
+            lines = client.lines()
+            for line in lines or ():
+                client.sock.sendall(self._answer(line))
+            if len(client.rest) > MAX_REQUEST_BYTES:
+                client.sock.sendall(_refusal("too_long", f"more than {MAX_REQUEST_BYTES} bytes"))
+                lines = None
+        except OSError:
+            lines = None
+        if lines is None:
+            self._part(client)
+
+    def _answer(self, line: bytes) -> bytes:
+        try:
+            request = _REQUESTS.validate_json(line)
+            return _line({"ok": True, **self._do(request)})
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            return _refusal("bad_request", f"{where}: {first['msg']}" if where else first["msg"])
+        except Refusal as refusal:
+            return _refusal(refusal.reason, str(refusal))
+
+    def _do(self, request: _Status | _Label | _Calibrate) -> dict[str, Any]:
+        if request.config is not None and Path(request.config) != self._config:
+            raise Refusal("other_configuration", f"this daemon runs with {self._config}")
+        match request:
+            case _Label():
+                self._daemon.label(request.stream, time.time_ns(), request.text)
+            case _Calibrate():
+                self._daemon.calibrate(request.stream, ANSWER_S)
+            case _Status():
+                up_s = round(time.monotonic() - self._began_s, 1)
+                own = {"config": str(self._config), "pid": os.getpid(), "up_s": up_s}
+                return {**self._about, **own, **self._daemon.status(MAX_STREAMS)}
+        return {}
+
+
+class _Client:
+    """A connection and what it sent of a line that has not ended."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.rest = b""
+        self.heard_s = time.monotonic()
+
+    def lines(self) -> list[bytes] | None:
+        """Receive once; return the lines that ended, None where the client has gone."""
+        data = self.sock.recv(MAX_REQUEST_BYTES)
+        self.heard_s = time.monotonic()
+        *lines, self.rest = (self.rest + data).split(b"\n")
+        return [line for line in lines if line.strip()] if data else None
+
+
+def _line(body: dict[str, Any]) -> bytes:
+    return json.dumps(body).encode() + b"\n"
+
+
+def _refusal(reason: str, sentence: str) -> bytes:
+    return _line({"ok": False, "error": reason, "message": sentence})
+
+
+# -- the client ----------------------------------------------------------------------------------
+
+
+def ask(
+    paths: list[Path], config: Path, command: str, arguments: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Ask the daemon that runs with this configuration; return its answer.
+
+    Raises `NoDaemonError` where there is none, `ControlError` for a refusal.
+    """
+    request = {"command": command, "config": str(config.resolve()), **(arguments or {})}
+    others = ""
+    for path in paths:
+        try:
+            with _connected(path, ASK_S) as sock:
+                answer = _exchange(sock, path, request)
+        except NoDaemonError:
+            continue
+        if answer.get("ok") is True:
+            return answer
+        if answer.get("error") != "other_configuration":
+            raise ControlError(str(answer.get("message")))
+        others += f"; at {path}: {answer.get('message')}"
+    looked = " and ".join(map(str, paths)) or "nowhere: set hard.state_dir"
+    raise NoDaemonError(
+        f"no daemon runs with {config} (looked at {looked}{others}): start hard run -c {config}"
+    )
+
+
+def _exchange(sock: socket.socket, path: Path, request: dict[str, str]) -> dict[str, Any]:
+    """Send one request and return the answer."""
+    try:
+        sock.sendall(_line(request))
+        with sock.makefile("rb") as file:
+            line = file.readline(MAX_ANSWER_BYTES)
+        answer = json.loads(line)
+    except (OSError, ValueError, RecursionError) as error:
+        raise ControlError(f"{path}: no answer from the daemon: {error}") from error
+    if not isinstance(answer, dict):
+        raise ControlError(f"{path}: what answers there is not hard")
+    return answer
+
+
+@contextlib.contextmanager
+def _connected(path: Path, timeout_s: float) -> Iterator[socket.socket]:
+    """Connect; raise `NoDaemonError` where nothing listens, `ControlError` where it's forbidden."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(timeout_s)
+        try:
+            sock.connect(str(path))
+        except OSError as error:
+            if error.errno in {errno.ECONNREFUSED, errno.ENOENT, errno.ENOTDIR}:
+                raise NoDaemonError(f"{path}: nothing listens") from error
+            remedy = ": only the daemon's own user and root may: use sudo"
+            forbidden = error.errno in {errno.EACCES, errno.EPERM}
+            raise ControlError(f"{path}: {error}{remedy if forbidden else ''}") from error
+        yield sock
+
+
+def status_text(answer: Mapping[str, Any]) -> str:
+    """Return a status as lines for people."""
+    models = ", ".join(answer["models"])
+    program = f"hard {answer['version']} on {answer['node']}"
+    lines = [f"{program}, up {answer['up_s']:.0f} s, {answer['events']} events, models: {models}"]
+    for kind in ("source", "sink"):
+        for plugin in answer[f"{kind}s"]:
+            left = f", {plugin['backlog']} events to deliver" if plugin.get("backlog") else ""
+            lines.append(f"{kind} {plugin['name']}: {plugin['state']}{left}")
+    if record := answer["record"]:
+        session = record["session"] or "nothing yet"
+        lines.append(f"recording: {record['state']}, {session}, {record['bytes']} bytes")
+    for stream in answer["streams"]:
+        what = stream["activity"] or stream["status"] or "nothing decided yet"
+        rates = ", ".join(f"{sensor} {hz:g} Hz" for sensor, hz in stream["rate_hz"].items())
+        why = f" ({stream['reason']})" if stream.get("reason") else ""
+        heard = f"heard {stream['age_s']:.1f} s ago"
+        lines.append(f"stream {stream['stream']}: {what}{why}; {heard}; {rates}")
+    if not answer["streams"]:
+        lines.append("no stream yet")
+    lines += [f"counted {name}: {n}" for name, n in answer["counts"].items()]
+    return "\n".join(lines)

@@ -1,0 +1,235 @@
+"""What `hard doctor` and `hard sources scan` look at, one stage after the other.
+
+It knows no plugin: each says by `probe` what it needs and by `scan` what it finds.  Nothing is
+changed by looking.  Called by the command line only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import logging
+import os
+import queue
+import threading
+import time
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from hard import control, plugins, systemd
+from hard.api import Found, Stage
+from hard.card import ModelRefused
+from hard.config import ConfigError, Configuration, load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from hard.api import Sink, Source
+
+__all__ = ["examine", "probed", "scan_sources", "settings_toml"]
+
+Finding: TypeAlias = tuple[str, Stage]
+"""The part that was looked at, and what was found."""
+
+_log = logging.getLogger(__name__)
+
+PATIENCE_S = 5.0
+"""A probe may overrun its time by so much before it counts as hanging."""
+EARLIEST_S = 1_735_689_600  # 2025: a machine without a clock begins at 1970 or at its image's date
+_TIMEX_BYTES = 512  # more than struct timex has anywhere; zeros ask and change nothing
+_TIME_ERROR = 5
+
+
+def examine(config: Path | None, timeout_s: float) -> Iterator[Finding]:
+    """Yield what is found, part by part; without a configuration what can be told without one.
+
+    Each plugin has `timeout_s`.  Where a daemon runs with this configuration, its own word on its
+    sources and sinks stands for theirs: two clients of one broker or port would disturb it.
+    """
+    configuration = load(None) if config is None else None
+    if config is not None:
+        try:
+            configuration = load(config, ["sources", "sinks"])
+        except ConfigError as error:
+            for line in str(error).splitlines():
+                yield "configuration", Stage("read", ok=False, detail=line, remedy="correct it")
+        else:
+            found = f"{len(configuration.sources)} sources, {len(configuration.sinks)} sinks"
+            yield "configuration", Stage("read", ok=True, detail=f"{config}: {found}")
+    yield from (("clock", stage) for stage in _clock())
+    for plugin in (*plugins.available("sources"), *plugins.available("sinks")):
+        if plugin.state != "ok":
+            what = f"{plugin.group[:-1]} {plugin.name}: {plugin.detail}"
+            yield "plugins", Stage("import", ok=False, detail=what, remedy="install it again")
+    if configuration is not None:
+        yield from _configured(configuration, config, timeout_s)
+
+
+def _configured(
+    configuration: Configuration, config: Path | None, timeout_s: float
+) -> Iterator[Finding]:
+    settings = configuration.settings
+    names = dict.fromkeys([settings.model.name, *(rule.model for rule in settings.streams)])
+    yield from (("models", _model(name)) for name in names)
+    folder = settings.hard.state_dir or systemd.state_directory()
+    yield "state", _state(folder)
+    running = None if config is None else _running(settings.hard.state_dir, config)
+    if running is not None:
+        yield from _of_daemon(running)
+        return
+    instances: list[tuple[str, Source[Any] | Sink[Any]]] = [
+        *((f"source {name}", source) for name, source in configuration.sources.items()),
+        *((f"sink {name}", sink) for name, sink in configuration.sinks.items()),
+    ]
+    for part, instance in instances:
+        yield from ((part, stage) for stage in probed(instance, timeout_s))
+
+
+def _model(name: str) -> Stage:
+    """Load a model: hash, operators, golden window."""
+    from hard.classifier import TFLiteClassifier  # noqa: PLC0415 - heavy
+
+    try:
+        card = TFLiteClassifier.load(name).card
+    except ModelRefused as error:
+        return Stage("golden window", ok=False, detail=str(error), remedy="install the model again")
+    return Stage("golden window", ok=True, detail=f"{card.identity} computes what its card says")
+
+
+def _state(folder: Path | None) -> Stage:
+    """Tell whether the event log can be written; nothing is made for it."""
+    if folder is None:
+        return Stage(
+            "writable",
+            ok=None,
+            detail="no state_dir: events are kept in memory only",
+            remedy="set hard.state_dir to keep them over a restart",
+        )
+    there = next(path for path in (folder, *folder.resolve().parents) if path.exists())
+    log = folder / "events.db"
+    ok = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    ok = ok and (not log.exists() or os.access(log, os.W_OK))
+    detail = f"{folder} can {'' if ok else 'not '}be written by this user"
+    return Stage("writable", ok=ok, detail=detail, remedy=f"chown or choose another: {there}")
+
+
+def _clock() -> Iterator[Stage]:
+    now_s = time.time()
+    if now_s < EARLIEST_S:
+        shown = time.strftime("%Y-%m-%d", time.gmtime(now_s))
+        yield Stage("date", ok=False, detail=f"the clock shows {shown}", remedy=_SYNCHRONISE)
+    synchronised = _is_synchronised()
+    # Without a daemon of its own a container or virtual machine may yet have its host's time.
+    detail = {
+        True: "synchronised",
+        False: "nothing tells the kernel that it is right",
+        None: "this system does not say whether it is right",
+    }[synchronised]
+    ok = synchronised or None
+    yield Stage("synchronised", ok=ok, detail=detail, remedy="" if ok else _SYNCHRONISE)
+
+
+_SYNCHRONISE = "set it by network time: timedatectl set-ntp true"
+
+
+def _is_synchronised() -> bool | None:
+    """Return what the kernel says (adjtimex(2), which here changes nothing); None if it does not.
+
+    `timedatectl` asks the same.
+    """
+    try:
+        adjtimex = ctypes.CDLL(None).adjtimex
+    except (OSError, AttributeError):
+        return None
+    state = int(adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES)))
+    return None if state < 0 else state != _TIME_ERROR
+
+
+def _running(state_folder: Path | None, config: Path) -> Mapping[str, Any] | None:
+    """Return the status of the daemon that runs with this configuration."""
+    try:
+        return control.ask(control.places(state_folder), config, "status")
+    except control.ControlError:
+        return None
+
+
+def _of_daemon(answer: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield what the running daemon says of its sources and sinks."""
+    detail = f"running since {answer['up_s']:.0f} s (pid {answer['pid']})"
+    yield "daemon", Stage("answers", ok=True, detail=detail)
+    for kind in ("source", "sink"):
+        for plugin in answer[f"{kind}s"]:
+            state = plugin["state"]
+            yield (
+                f"{kind} {plugin['name']}",
+                Stage(
+                    "in use",
+                    ok=state in {"running", "ended"},
+                    detail=f"the daemon says: {state}",
+                    remedy="see its log; stop it and call hard doctor again for all stages",
+                ),
+            )
+
+
+def probed(instance: Source[Any] | Sink[Any], timeout_s: float) -> Iterator[Stage]:
+    """Yield the stages of a probe; one that raises or hangs is a failed stage itself."""
+    stages: queue.SimpleQueue[Stage | None] = queue.SimpleQueue()
+
+    def probe() -> None:
+        try:
+            for stage in instance.probe(timeout_s):
+                stages.put(stage)
+        except Exception as error:  # noqa: BLE001 - a plugin's bug is a finding here
+            stages.put(Stage("probe", ok=False, detail=f"a bug: {error!r}", remedy="report it"))
+        stages.put(None)
+
+    threading.Thread(target=probe, name=f"probe-{instance.name}", daemon=True).start()
+    end_s = time.monotonic() + timeout_s + PATIENCE_S
+    n = 0
+    while True:
+        try:
+            stage = stages.get(timeout=max(0.0, end_s - time.monotonic()))
+        except queue.Empty:
+            stage = Stage("probe", ok=False, detail="it hangs", remedy="give it more: --seconds")
+            yield stage
+            return
+        if stage is None:
+            break
+        n += 1
+        yield stage
+    if not n:
+        yield Stage("probe", ok=None, detail="this plugin has nothing to try")
+
+
+# -- hard sources scan ---------------------------------------------------------------------------
+
+
+def scan_sources(timeout_s: float, progress: Callable[[str], None]) -> Iterator[tuple[str, Found]]:
+    """Let each installed source plugin look around; yield (plugin, what it found).
+
+    `progress` hears the name of the plugin that looks.
+    """
+    for plugin in plugins.available("sources"):
+        if plugin.state != "ok":
+            continue
+        progress(plugin.name)
+        cls: Any = plugins.load("sources", plugin.name)
+        try:
+            for found in cls.scan(timeout_s):
+                yield plugin.name, found
+        except Exception:  # noqa: BLE001 - a plugin's bug must not keep the others from looking
+            _log.exception("%s: a bug while looking", plugin.name)
+
+
+def settings_toml(plugin: str, settings: Mapping[str, Any]) -> str:
+    """Return a source's table for the configuration file; JSON's values are TOML's here.
+
+    >>> print(settings_toml("serial", {"port": "/dev/ttyUSB0", "baud": 9600}))
+    [sources.serial]
+    plugin = "serial"
+    port = "/dev/ttyUSB0"
+    baud = 9600
+    """
+    table = {"plugin": plugin, **settings}
+    rows = (f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items())
+    return "\n".join([f"[sources.{plugin}]", *rows])

@@ -1,0 +1,471 @@
+"""What comes in, written as it came: raw units and stamps, order of arrival, labels, silences.
+
+    FOLDER/20240501T093000Z/          a session: one run of the daemon or of `hard record`
+        phone-1.json                  of a stream: version, host, start, model, what is declared
+        phone-1.0001.csv.gz           its rows; a new file by size and by time
+        phone-1.0002.csv.gz
+
+Columns (`COLUMNS`; what does not apply to a kind is empty):
+
+    kind           sample, batch (one without samples), annotation, silence, calibrate, declared
+    arrival        running number of what was fed to the pipeline: equal numbers came together
+    batch          number of the batch within it
+    sensor         accel, linear_accel, gravity, gyro
+    declared       number of the row of kind `declared` (earlier in the same file) that holds
+                   unit, sign, delay, clock and rate as JSON in `text`
+    message        the sender's running number
+    t_received_ns  when it arrived, ns since the epoch, where the source says so
+    t_ns           the source's own stamp, of an annotation the label's begin; ns
+    x, y, z        the source's own values: nine digits give the float32 back
+    text           of an annotation: the label from t_ns on, "" for none
+
+Replaying it gives what live gave, byte for byte (`hard_file.hard_recording` reads it).  Rows are
+written about every 10 s as a gzip member of their own, so that a crash costs what was not yet
+written and nothing before it.
+
+`Recorder` is called by `hard.runtime`; `hard record` runs one without a pipeline (`Unrecognised`).
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import platform
+import queue
+import re
+import threading
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from hashlib import blake2b
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from hard.api import (
+    NS_PER_S,
+    Annotation,
+    Calibrate,
+    Declared,
+    Event,
+    Message,
+    SampleBatch,
+    Silence,
+    StreamState,
+    rfc3339,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+__all__ = ["COLUMNS", "FORMAT", "VERSION", "Limits", "Recorder", "Unrecognised", "recordings_in"]
+
+FORMAT = "hard-recording"
+VERSION = 1
+COLUMNS = (
+    "kind",
+    "arrival",
+    "batch",
+    "sensor",
+    "declared",
+    "message",
+    "t_received_ns",
+    "t_ns",
+    "x",
+    "y",
+    "z",
+    "text",
+)
+MAX_TEXT = 200
+"""Longer labels are cut."""
+MAX_STREAMS = 1000
+MAX_WAITING_SAMPLES = 1_000_000
+"""What the disk may lag behind; beyond it messages are dropped and counted."""
+FLUSH_S = 10.0
+FLUSH_CHARS = 1_000_000
+_SESSION = re.compile(r"\d{8}T\d{6}Z(-\d+)?")
+_PART = re.compile(r"[A-Za-z0-9_-]{1,64}\.\d{4,}\.csv\.gz")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is recorded and how much of it is kept.
+
+    `streams` are globs.  A file is followed by another one after `part_bytes` or `part_s`; while
+    all sessions in the folder hold more than `max_bytes`, the oldest file is removed.
+    """
+
+    streams: Sequence[str] = ("*",)
+    max_bytes: int = 1_000_000_000
+    part_bytes: int = 16_000_000
+    part_s: float = 3600.0
+
+
+class Recorder:
+    """Writes what it is given into a new session folder below `folder`, in a thread of its own.
+
+    `about(stream)` gives what else the metadata of a stream shall say (its model, say).  `counts`
+    tells what was dropped, removed or went wrong.  Nothing is created before the first message.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        limits: Limits,
+        about: Callable[[str], Mapping[str, Any]] = lambda _: {},
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self._limits = limits
+        self._shelf = _Shelf(folder, limits.max_bytes, self.counts)
+        self._about = about
+        self._streams: dict[str, _Stream] = {}
+        self._queue: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        # Two numbers with one writer each instead of one with a lock.
+        self._taken = self._written = 0
+        self._state = "ready"
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._state = "running"
+        self._thread.start()
+
+    def wants(self, stream: str) -> bool:
+        """Tell whether this stream is recorded."""
+        return any(fnmatchcase(stream, pattern) for pattern in self._limits.streams)
+
+    def take(self, message: Message) -> None:
+        """Take in what the pipeline is about to be fed; never blocks; from one thread only."""
+        size = _size(message)
+        if self._state == "failed" or self._taken - self._written + size > MAX_WAITING_SAMPLES:
+            if not self.counts["dropped_messages"]:
+                _log.warning("recording: the disk is behind, messages are dropped (said once)")
+            self.counts["dropped_messages"] += 1
+            return
+        self._taken += size
+        self._queue.put(message)
+
+    def close(self, timeout_s: float) -> bool:
+        """Write the rest within `timeout_s`; return whether that succeeded."""
+        self._queue.put(None)
+        self._thread.join(timeout_s)
+        return self._state == "ended"
+
+    def status(self) -> dict[str, Any]:
+        """Return where and how much was written, as JSON values; from any thread."""
+        return {
+            "state": self._state,
+            "session": None if self._shelf.session is None else str(self._shelf.session),
+            "bytes": self._shelf.written,
+            "waiting_samples": self._taken - self._written,
+        }
+
+    def _run(self) -> None:
+        try:
+            self._write_all()
+        except Exception:  # noqa: BLE001 - a bug here must not end the daemon, nor go unseen
+            self._state = "failed"
+            self.counts["bugs"] += 1
+            _log.exception("recording: a bug: nothing more is recorded")
+            return
+        self._state = "ended"
+
+    def _write_all(self) -> None:
+        due_s = time.monotonic() + FLUSH_S
+        going = True
+        while going:
+            try:
+                message = self._queue.get(timeout=max(0.0, due_s - time.monotonic()))
+            except queue.Empty:
+                message = ()
+            going = message is not None
+            if message:
+                self._write(message)
+                self._written += _size(message)
+            if time.monotonic() >= due_s:
+                due_s = time.monotonic() + FLUSH_S
+                for stream in self._streams.values():
+                    self._flush(stream)
+        for stream in self._streams.values():
+            self._flush(stream)
+            self._describe(stream, ended=True)
+
+    def _write(self, message: Message) -> None:
+        for name in dict.fromkeys(item.stream for item in message):
+            if not self.wants(name):
+                continue
+            stream = self._streams.get(name) or self._begin(name)
+            if stream is not None:
+                stream.write([item for item in message if item.stream == name])
+                if stream.chars >= FLUSH_CHARS:
+                    self._flush(stream)
+
+    def _begin(self, name: str) -> _Stream | None:
+        if len(self._streams) >= MAX_STREAMS:
+            self.counts["too_many_streams"] += 1
+            return None
+        stream = self._streams[name] = _Stream(name)
+        return stream
+
+    def _flush(self, stream: _Stream) -> None:
+        """Write what is waiting as one gzip member; what can't be written is dropped, counted."""
+        if not stream.chars:
+            return
+        member = gzip.compress(stream.drain().encode(), compresslevel=6, mtime=0)
+        try:
+            if stream.part is None:
+                stream.number += 1
+                stream.part = self._shelf.path(f"{stream.file_name}.{stream.number:04d}.csv.gz")
+                self._describe(stream)
+            self._shelf.append(stream.part, member, {s.part for s in self._streams.values()})
+        except OSError as error:
+            if not self.counts["write_errors"]:
+                _log.warning("recording: %s (said once, counted as record.write_errors)", error)
+            self.counts["write_errors"] += 1
+            stream.begin_part()  # what is damaged stays the end of its file
+            return
+        age_s = time.monotonic() - stream.part_began_s
+        if age_s >= self._limits.part_s or self._shelf.is_full(
+            stream.part, self._limits.part_bytes
+        ):
+            stream.begin_part()
+
+    def _describe(self, stream: _Stream, *, ended: bool = False) -> None:
+        """Write the metadata of a stream beside its files, whole or not at all."""
+        body = {
+            "format": FORMAT,
+            "version": VERSION,
+            "stream": stream.name,
+            **self._shelf.about(),
+            **self._about(stream.name),
+            "columns": COLUMNS,
+            "declared": stream.first_declared,
+            "end": rfc3339(time.time_ns()) if ended else None,
+            "messages": stream.arrivals,
+            "counts": dict(self.counts),
+        }
+        try:
+            path = self._shelf.path(f"{stream.file_name}.json")
+            aside = path.with_suffix(".json.part")
+            aside.write_text(json.dumps(body, indent=1) + "\n", "utf-8")
+            aside.replace(path)
+        except OSError as error:
+            self.counts["write_errors"] += 1
+            _log.debug("recording: %s", error)
+
+
+def _size(message: Message) -> int:
+    return 1 + sum(len(item) for item in message if isinstance(item, SampleBatch))
+
+
+class _Stream:
+    """The rows of one stream that are not yet written, and the file they belong to."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.file_name = _file_name(name)
+        self.number = 0
+        self.arrivals = 0
+        self.first_declared: dict[str, dict[str, Any]] = {}
+        self.begin_part()
+        self._rows: list[str] = []
+        self.chars = 0
+
+    def begin_part(self) -> None:
+        """Let the next rows begin another file, which tells anew what is declared."""
+        self.part: Path | None = None
+        self.part_began_s = time.monotonic()
+        self._declared: dict[Declared, int] = {}
+        self._starts = True
+
+    def drain(self) -> str:
+        """Return the waiting rows."""
+        text = "".join(self._rows)
+        self._rows.clear()
+        self.chars = 0
+        return text
+
+    def write(self, message: Message) -> None:
+        """Add the rows of what arrived together."""
+        self.arrivals += 1
+        if self._starts:
+            self._starts = False
+            self._add(",".join(COLUMNS) + "\n")
+        for number, item in enumerate(message):
+            match item:
+                case SampleBatch():
+                    self._add_batch(number, item)
+                case Annotation():
+                    self._add(f"annotation,{self.arrivals},,,,,,{item.t},,,,{_cell(item.text)}\n")
+                case Silence():
+                    self._add(f"silence,{self.arrivals},,,,,,,,,,\n")
+                case Calibrate():
+                    self._add(f"calibrate,{self.arrivals},,,,,,,,,,\n")
+
+    def _add(self, text: str) -> None:
+        self._rows.append(text)
+        self.chars += len(text)
+
+    def _add_batch(self, number: int, batch: SampleBatch) -> None:
+        declared = self._declared.get(batch.declared)
+        if declared is None:
+            declared = self._declared[batch.declared] = len(self._declared)
+            body = asdict(batch.declared)
+            self.first_declared.setdefault(batch.sensor, body)
+            self._add(f"declared,{self.arrivals},,,{declared},,,,,,,{_cell(json.dumps(body))}\n")
+        received, message = _or_empty(batch.t_received_ns), _or_empty(batch.message_id)
+        head = f"{self.arrivals},{number},{batch.sensor},{declared},{message},{received}"
+        if not len(batch):
+            self._add(f"batch,{head},,,,,\n")
+            return
+        rows = zip(batch.t.tolist(), batch.values.tolist(), strict=True)
+        self._add(
+            "".join([f"sample,{head},{t},{x:.9g},{y:.9g},{z:.9g},\n" for t, (x, y, z) in rows])
+        )
+
+
+def _or_empty(number: int | None) -> str:
+    return "" if number is None else str(number)
+
+
+def _cell(text: str) -> str:
+    """Return a text of one line as a CSV cell."""
+    line = " ".join(text.split())
+    return '"' + line.replace('"', '""') + '"'
+
+
+def _file_name(stream: str) -> str:
+    """Return a name that can't lead anywhere else; with a hash where it had to be changed."""
+    if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", stream):
+        return stream
+    digest = blake2b(stream.encode(errors="replace"), digest_size=3).hexdigest()
+    return f"{re.sub(r'[^A-Za-z0-9_-]+', '-', stream)[:57]}-{digest}"
+
+
+class _Shelf:
+    """The folder of all sessions: makes this session's, appends to files, removes the oldest."""
+
+    def __init__(self, folder: Path, max_bytes: int, counts: Counter[str]) -> None:
+        self.session: Path | None = None
+        self.written = 0
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._counts = counts
+        self._start_ns = time.time_ns()
+        self._sizes: dict[Path, int] = {}  # the oldest first
+        self._total = 0
+
+    def about(self) -> dict[str, Any]:
+        """Return what the metadata say of the session."""
+        return {
+            "session": None if self.session is None else self.session.name,
+            "start": rfc3339(self._start_ns),
+            "start_ns": self._start_ns,
+            "host": platform.node(),
+            "hard": version("hard-daemon"),
+        }
+
+    def path(self, name: str) -> Path:
+        """Return the path of a file of this session, whose folder is made with the first."""
+        return (self.session or self._begin()) / name
+
+    def append(self, path: Path, data: bytes, current: Collection[Path | None]) -> None:
+        """Append to a file; while there is too much remove the oldest that is not `current`."""
+        with path.open("ab") as file:
+            file.write(data)
+        self.written += len(data)
+        self._sizes[path] = self._sizes.get(path, 0) + len(data)
+        self._total += len(data)
+        for oldest in list(self._sizes) if self._total > self._max_bytes else []:
+            if self._total > self._max_bytes and oldest not in current:
+                self._total -= self._sizes.pop(oldest)
+                self._remove(oldest)
+
+    def is_full(self, path: Path, part_bytes: int) -> bool:
+        """Tell whether a file should be followed by another, so that room can be made."""
+        return self._sizes[path] >= part_bytes or self._total > self._max_bytes
+
+    def _begin(self) -> Path:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._sizes = _parts(self._folder)
+        self._total = sum(self._sizes.values())
+        moment = datetime.fromtimestamp(self._start_ns // NS_PER_S, UTC)
+        name, number = f"{moment:%Y%m%dT%H%M%SZ}", 1
+        while True:
+            session = self._folder / (name if number == 1 else f"{name}-{number}")
+            try:
+                session.mkdir(mode=0o700)  # motion diaries are personal
+            except FileExistsError:
+                number += 1
+                continue
+            self.session = session
+            return session
+
+    def _remove(self, part: Path) -> None:
+        """Remove a file, and with the last one of a session its folder."""
+        self._counts["removed_files"] += 1
+        part.unlink(missing_ok=True)
+        session = part.parent
+        if session != self.session and not any(session.glob("*.csv.gz")):
+            for metadata in session.glob("*.json"):
+                metadata.unlink(missing_ok=True)
+            if not any(session.iterdir()):
+                session.rmdir()
+
+
+def _parts(folder: Path) -> dict[Path, int]:
+    """Return path -> bytes of every file of rows in the folder, the oldest first."""
+    found = [
+        (part.stat().st_mtime_ns, part, part.stat().st_size)
+        for session in folder.iterdir()
+        if _SESSION.fullmatch(session.name) and session.is_dir()
+        for part in session.iterdir()
+        if _PART.fullmatch(part.name)
+    ]
+    return {part: size for _, part, size in sorted(found)}
+
+
+def recordings_in(paths: Iterable[Path]) -> list[Path]:
+    """Put in the place of each session folder the metadata files of its streams."""
+    found: list[Path] = []
+    for path in paths:
+        inside = sorted(path.glob("*.json")) if path.is_dir() else []
+        ours = [p for p in inside if any(path.glob(f"{p.stem}.????.csv.gz"))]
+        found += ours or [path]
+    return found
+
+
+@dataclass
+class Unrecognised:
+    """The pipeline of `hard record`: it decides nothing."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def feed(self, message: Message) -> list[Event]:
+        """Decide nothing."""
+        del message
+        return []
+
+    def tick(self, stream: str) -> list[Event]:
+        """Decide nothing."""
+        del stream
+        return []
+
+    def finish(self, reason: str) -> list[Event]:
+        """Decide nothing."""
+        del reason
+        return []
+
+    def state(self, stream: str) -> StreamState | None:
+        """Know nothing."""
+        del stream
+        return None
+
+    def evidence(self) -> Mapping[str, int]:
+        """Have nothing to remember."""
+        return {}

@@ -1,0 +1,192 @@
+"""`hard doctor` and `hard sources scan`: what is looked at, what fails, what to do about it."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+
+import pytest
+
+from hard import plugins
+from hard.api import PluginConfig, Source, Stage
+from hard.doctor import examine, probed, scan_sources, settings_toml
+from tests.broker import Broker
+from tests.test_control import configured, started
+
+
+def hard(*arguments):
+    command = [sys.executable, "-m", "hard", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def found(config):
+    """Return (part, name of the stage) -> stage."""
+    return {(part, stage.name): stage for part, stage in examine(config, 1.0)}
+
+
+def test_without_a_configuration_what_can_be_told_is_told():
+    parts = {part for part, _ in found(None)}
+    assert {"clock", "models", "state"} <= parts
+    assert not any(part.startswith(("source", "sink")) for part in parts)
+
+
+def test_a_good_configuration_passes_and_leaves_no_trace(tmp_path):
+    config = configured(tmp_path)
+    done = hard("doctor", "-c", config, "--json")
+    assert done.returncode == 0, done.stdout
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {line["part"] for line in lines} >= {"configuration", "models", "source sim"}
+    assert not [line for line in lines if line["ok"] is False]
+    assert [path.name for path in tmp_path.iterdir()] == ["hard.toml"]
+
+
+def test_each_fault_of_the_configuration_is_a_failed_stage(tmp_path):
+    config = configured(tmp_path)
+    config.write_text('[hard]\nnodes = "a"\n[sources.a]\nplugin = "radio"\n', "utf-8")
+    done = hard("doctor", "-c", config)
+    assert done.returncode == 1
+    for fault in ("hard.nodes: unknown key", "sources.a.plugin: no source plugin", "sinks: none"):
+        assert fault in done.stdout
+    assert "FAIL" in done.stdout
+    assert "->" in done.stdout
+
+
+def test_a_model_that_is_broken_fails_with_its_reason(tmp_path):
+    config = configured(tmp_path, '[model]\nname = "model.json"')
+    done = hard("doctor", "-c", config)
+    assert done.returncode == 1
+    assert "model.name" in done.stdout
+
+
+def test_a_state_folder_that_cannot_be_written_fails(tmp_path):
+    (tmp_path / "file").write_text("")
+    config = configured(tmp_path)
+    text = config.read_text("utf-8").replace("/state", "/file/state")
+    config.write_text(text, "utf-8")
+    stage = found(config)["state", "writable"]
+    assert stage.ok is False
+    assert str(tmp_path / "file") in stage.remedy
+
+
+def test_no_state_folder_is_no_failure_but_said():
+    stage = found(None)["state", "writable"]
+    assert stage.ok is None
+    assert "memory" in stage.detail
+
+
+def test_the_clock_is_looked_at():
+    assert found(None)["clock", "synchronised"].ok in {True, None}
+
+
+def test_a_running_daemon_answers_for_its_plugins_which_are_left_alone(tmp_path):
+    config = configured(tmp_path)
+    with started(config):
+        stages = found(config)
+    assert stages["daemon", "answers"].ok
+    assert stages["source sim", "in use"].ok
+    assert stages["sink file", "in use"].ok
+
+
+def test_an_absent_broker_fails_and_a_present_one_does_not(tmp_path):
+    broker = Broker(tmp_path)
+    broker.start()
+    config = tmp_path / "hard.toml"
+    config.write_text(
+        f'[sources.phone]\nplugin = "mqtt"\nhost = "127.0.0.1"\nport = {broker.port}\n'
+        f'[sinks.log]\nplugin = "jsonl"\npath = "{tmp_path}/events.jsonl"\n',
+        "utf-8",
+    )
+    present = hard("doctor", "-c", config, "--seconds", 1)
+    broker.close()
+    absent = hard("doctor", "-c", config, "--seconds", 1)
+    assert present.returncode == 0, present.stdout
+    assert absent.returncode == 1, absent.stdout
+    assert "FAIL  source phone" in absent.stdout
+
+
+# -- probes that do not keep their word ----------------------------------------------------------
+
+
+class Probed(Source):
+    """Its probe does what it is told."""
+
+    def __init__(self, stages):
+        super().__init__("probed", PluginConfig())
+        self._stages = stages
+
+    def run(self, emit, stop):
+        del emit, stop
+
+    def probe(self, timeout_s):
+        return self._stages(timeout_s)
+
+
+def test_stages_come_one_by_one_as_they_are_tried():
+    go_on = threading.Event()
+
+    def stages(_):
+        yield Stage("name", ok=True, detail="resolved")
+        assert go_on.wait(5)
+        yield Stage("login", ok=False, detail="refused", remedy="check the password")
+
+    seen = probed(Probed(stages), 5.0)
+    assert next(seen).name == "name"
+    go_on.set()
+    assert [stage.remedy for stage in seen] == ["check the password"]
+
+
+def test_a_probe_with_a_bug_is_a_failed_stage():
+    def stages(_):
+        yield Stage("name", ok=True, detail="resolved")
+        raise ZeroDivisionError
+
+    first, second = probed(Probed(stages), 1.0)
+    assert first.ok
+    assert second.ok is False
+    assert "ZeroDivisionError" in second.detail
+
+
+def test_a_probe_that_hangs_is_given_up():
+    release = threading.Event()
+
+    def stages(_):
+        release.wait()
+        yield Stage("never", ok=True, detail="")
+
+    begin = time.monotonic()
+    (stage,) = probed(Probed(stages), 0.1)
+    assert (stage.ok, stage.detail) == (False, "it hangs")
+    assert time.monotonic() - begin < 10
+    release.set()
+
+
+def test_a_plugin_without_a_probe_is_named_as_that():
+    (stage,) = probed(Probed(lambda _: iter(())), 1.0)
+    assert stage.ok is None
+
+
+# -- scan ----------------------------------------------------------------------------------------
+
+
+def test_every_installed_source_is_let_look():
+    looked = []
+    list(scan_sources(0.1, looked.append))
+    assert looked == [p.name for p in plugins.available("sources") if p.state == "ok"]
+
+
+def test_scan_tells_where_nothing_is_found_or_what():
+    done = hard("sources", "scan", "--seconds", 0.1)
+    assert done.returncode == 0
+    assert done.stdout or "nothing found" in done.stderr
+    as_json = hard("sources", "scan", "--seconds", 0.1, "--json")
+    assert all("plugin" in json.loads(line) for line in as_json.stdout.splitlines())
+
+
+@pytest.mark.parametrize("value", ['/dev/serial/by-id/usb-ü\t"x"', 9600, True, 1.5, ["a", "b"]])
+def test_what_was_found_is_shown_as_a_table_to_copy(value):
+    text = settings_toml("serial", {"port": value})
+    assert tomllib.loads(text) == {"sources": {"serial": {"plugin": "serial", "port": value}}}
