@@ -155,7 +155,7 @@ class _Models:
 
     def load_all(self) -> None:
         """Let every configured model prove itself now."""
-        rules = [] if self._only else [rule.model for rule in self._settings.streams]
+        rules = [] if self._only else [r.model for r in self._settings.streams if r.model]
         for name in [self._only or self._settings.model.name, *rules]:
             self.load(name)
 
@@ -348,6 +348,7 @@ def _replayed(
                 publish=publish,
                 progress=progress,
                 stop=stop,
+                mount=configuration.settings.axes_of,
             )
         except (UnusableInput, ModelRefused) as error:
             _fail(error)
@@ -566,6 +567,7 @@ def _run_daemon(
         models.choose,
         max_streams=settings.hard.max_streams,
         references={} if upright is None else load_references(upright),
+        mount=settings.axes_of,
     )
 
     def keep() -> None:

@@ -34,7 +34,16 @@ if TYPE_CHECKING:
 
     from hard.card import ModelInput
 
-__all__ = ["Conditioned", "Conditioner", "GridBlock", "SegmentEnd", "Verdict"]
+__all__ = [
+    "DEVICE_AXES",
+    "Axes",
+    "Conditioned",
+    "Conditioner",
+    "GridBlock",
+    "SegmentEnd",
+    "Verdict",
+    "turn_of",
+]
 
 CHECK_NS = 3 * NS_PER_S
 """How much of a segment is looked at before any of it is used."""
@@ -99,15 +108,30 @@ class SegmentEnd:
 
 
 Conditioned: TypeAlias = GridBlock | Verdict | SegmentEnd
+Axes: TypeAlias = tuple[str, str, str]
+"""The device's axes that lie along the x, y and z of the frame wanted, such as ("y", "-x", "z")."""
+DEVICE_AXES: Axes = ("x", "y", "z")
+
+
+def turn_of(axes: Axes) -> tuple[list[int], NDArray[np.float64]]:
+    """Return columns and signs that turn samples; raise ValueError for what is no rotation."""
+    columns = ["xyz".find(axis.removeprefix("-")) for axis in axes]
+    signs = np.array([-1.0 if axis.startswith("-") else 1.0 for axis in axes])
+    if sorted(columns) != [0, 1, 2] or any(len(axis.removeprefix("-")) != 1 for axis in axes):
+        raise ValueError(f"axes {list(axes)}: name x, y and z once each, maybe with a minus")
+    if np.linalg.det(np.eye(3)[columns] * signs[:, None]) < 0:
+        raise ValueError(f"axes {list(axes)}: that is a mirror, no way to mount a device")
+    return columns, signs
 
 
 class Conditioner:
     """The state of one stream on its way to one model's grid."""
 
-    def __init__(self, wanted: ModelInput, counts: Counter[str]) -> None:
-        """Count in `counts` what is dropped, by reason."""
+    def __init__(self, wanted: ModelInput, counts: Counter[str], axes: Axes = DEVICE_AXES) -> None:
+        """Count in `counts` what is dropped, by reason; `axes` says how the device is mounted."""
         self._wanted = wanted
         self._counts = counts
+        self._turn = None if axes == DEVICE_AXES else turn_of(axes)
         self._clock = DeviceClock(counts)
         self._orderer = Orderer(counts)
         self.segment = 0
@@ -182,6 +206,8 @@ class Conditioner:
         t, x = batch.t, batch.values.astype(np.float64)
         if scale != 1.0:
             x *= scale
+        if self._turn is not None:
+            x = x[:, self._turn[0]] * self._turn[1]
         number = -1 if batch.message_id is None else min(max(batch.message_id, -1), 2**62)
         samples = Samples(batch.sensor, t, x, number)
         if not len(t) or (np.abs(x).max() <= MAX_VALUE and t.min() >= 0 and t.max() <= MAX_T_NS):
@@ -579,7 +605,8 @@ class _Track:
         self.x = np.empty((0, 3))
         self._runs: list[_Run] = []
         self._done = 0  # so many of `t` were carried over and stay for those behind them
-        self._last = self._carried = 0  # the last stamp as it came, and as carried over
+        self._last = 0  # the last stamp
+        self._came = self._carried = 0  # the last carried over, as it came and as regressed
         self._period_ns = self._clock_ns = 0
         self._filter_ns = 0.0
         self._around = 0  # stamps on either side that regression takes, 0 for none
@@ -630,35 +657,38 @@ class _Track:
         if len(self.t) > self._done:
             self._last = int(self.t[-1])
         ends = ends or until - self._last > MAX_GAP_NS
-        t, x = self._regressed(ends=ends)
+        came, t, x = self._regressed(ends=ends)
         if len(t):
-            self._carried = int(t[-1])
-            begins = np.flatnonzero(np.diff(t, prepend=t[0]) > MAX_GAP_NS)
-            for a, b in pairwise([0, *begins.tolist(), len(t)]):
-                self._carry(t[a:b], x[a:b])
+            before, self._carried, self._came = self._came, int(t[-1]), int(came[-1])
+            # Gaps are those of the stamps as they came, whatever regression made of them.
+            begins = np.flatnonzero(np.diff(came, prepend=before) > MAX_GAP_NS).tolist()
+            for a, b in pairwise(sorted({0, *begins, len(t)})):
+                self._carry(t[a:b], x[a:b], begins=a in begins)
         if not ends:
             return self._carried - self._reach_ns
         if self._runs:
             self._runs[-1].close()
         return until - 1
 
-    def _carry(self, t: NDArray[np.int64], x: NDArray[np.float64]) -> None:
+    def _carry(self, t: NDArray[np.int64], x: NDArray[np.float64], *, begins: bool) -> None:
         """Add samples without a long gap to the last run, or begin another with them."""
         run = self._runs[-1] if self._runs else None
-        if run is None or run.closed or t[0] - run.last > MAX_GAP_NS:
+        if run is None or run.closed or begins:
             if run is not None:
                 run.close()
             run = _Run(int(t[0]), x[0], self._period_ns, self._reach_ns)
             self._runs.append(run)
         run.append(t, x)
 
-    def _regressed(self, *, ends: bool) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Take the samples whose final stamps are known, with those."""
+    def _regressed(
+        self, *, ends: bool
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        """Take the samples whose stamps are known: stamps as they came, the final ones, values."""
         t, x, around = self.t, self.x, self._around
         n, done = len(t), self._done
         if not around or not n:
             self.t, self.x = t[:0], x[:0]
-            return t, x
+            return t, t, x
         steps = np.diff(t)
         periods = np.where(steps > self._lost_ns, np.rint(steps / self._clock_ns), 1).astype(int)
         clock = self._clock_ns * np.append(0, np.cumsum(periods))
@@ -673,7 +703,7 @@ class _Track:
         regressed = t[0] + clock[i] + (total[b] - total[a]) // (b - a)
         keep = n if ends else max(end - around, 0)
         self.t, self.x, self._done = t[keep:], x[keep:], end - keep
-        return regressed, x[done:end]
+        return t[done:end], regressed, x[done:end]
 
     def at(
         self, grid: NDArray[np.int64]

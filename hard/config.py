@@ -3,7 +3,7 @@
     [hard]            node, state_dir, bounds
     [model]           name: a bundled model or the path of a card
     [decision]        what trades delay against false events
-    [[streams]]       match = "glob": another model for some streams; first match wins
+    [[streams]]       match = "glob": another model or axes for some streams; first match wins
     [sources.NAME]    plugin = "...", and that plugin's options
     [sinks.NAME]      plugin = "...", and that plugin's options
     [record]          what comes in is kept while the daemon runs; without the table nothing is
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from hard.card import ModelCard, ModelRefused
+from hard.conditioning import DEVICE_AXES, Axes, turn_of
 from hard.decision import DecisionSettings
 from hard.plugins import PluginError, create, explain
 from hard.recording import Limits
@@ -83,11 +84,19 @@ class Model(_Table):
     name: str = Field(default=DEFAULT_MODEL, description="bundled model, or path of a card")
 
 
+def _rotation(axes: Axes) -> Axes:
+    turn_of(axes)
+    return axes
+
+
 class StreamRule(_Table):
     """`[[streams]]`: what some streams want otherwise."""
 
     match: str = Field(description="glob over stream names")
-    model: str = Field(description="bundled model, or path of a card")
+    model: str | None = Field(default=None, description="bundled model, or path of a card")
+    axes: Annotated[tuple[str, str, str], Field(strict=False), AfterValidator(_rotation)] = Field(
+        default=DEVICE_AXES, description="the device's axes along the model's x, y and z"
+    )
 
 
 class Record(_Table):
@@ -133,10 +142,16 @@ class Settings(_Table):
 
     def model_for(self, stream: str) -> str:
         """Return the model that a stream uses: the first match, else the default."""
-        for rule in self.streams:
-            if fnmatchcase(stream, rule.match):
-                return rule.model
-        return self.model.name
+        rule = self._rule(stream)
+        return self.model.name if rule is None or rule.model is None else rule.model
+
+    def axes_of(self, stream: str) -> Axes:
+        """Return the axes of a stream's device, by the same rule."""
+        rule = self._rule(stream)
+        return DEVICE_AXES if rule is None else rule.axes
+
+    def _rule(self, stream: str) -> StreamRule | None:
+        return next((rule for rule in self.streams if fnmatchcase(stream, rule.match)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +269,7 @@ def _unreadable(secret: str) -> str | None:
 
 def _model_faults(settings: Settings) -> list[tuple[str, str]]:
     wanted = [("model.name", settings.model.name)]
-    wanted += [(f"streams.{i}.model", rule.model) for i, rule in enumerate(settings.streams)]
+    wanted += [(f"streams.{i}.model", r.model) for i, r in enumerate(settings.streams) if r.model]
     faults = []
     for key, name in wanted:
         try:

@@ -69,7 +69,9 @@ def _configured(
     configuration: Configuration, config: Path | None, timeout_s: float
 ) -> Iterator[Finding]:
     settings = configuration.settings
-    names = dict.fromkeys([settings.model.name, *(rule.model for rule in settings.streams)])
+    names = dict.fromkeys(
+        [settings.model.name, *(rule.model for rule in settings.streams if rule.model)]
+    )
     yield from (("models", _model(name)) for name in names)
     folder = settings.hard.state_dir or systemd.state_directory()
     yield "state", _state(folder)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hard.api import SampleBatch
-from hard.conditioning import Conditioner, SegmentEnd, Verdict
+from hard.conditioning import DEVICE_AXES, Conditioner, SegmentEnd, Verdict
 from hard.decision import Decision, DecisionSettings, PredictionBatch
 from hard.upright import UprightEstimator, to_upright
 from hard.windowing import Windower
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from hard.api import Event, Message, Reason, StreamState
     from hard.card import ModelCard
     from hard.classifier import TFLiteClassifier
-    from hard.conditioning import Conditioned, GridBlock
+    from hard.conditioning import Axes, Conditioned, GridBlock
     from hard.upright import Reference
     from hard.windowing import WindowBatch
 
@@ -51,8 +51,9 @@ class Pipeline:
     """All streams of one process; called from one thread.
 
     `choose(stream)` gives the model and the decision settings of a new stream; `watch`, if given,
-    sees every prediction.  `references` holds which way was up on the streams of an earlier run.
-    `counts` says what was left out, by reason.
+    sees every prediction.  `references` holds which way was up on the streams of an earlier run,
+    `mount(stream)` gives the axes of the device of a new stream.  `counts` says what was left
+    out, by reason.
     """
 
     def __init__(
@@ -62,8 +63,10 @@ class Pipeline:
         max_streams: int = 1000,
         watch: Callable[[PredictionBatch], None] | None = None,
         references: Mapping[str, Reference] | None = None,
+        mount: Callable[[str], Axes] = lambda _: DEVICE_AXES,
     ) -> None:
         self._choose = choose
+        self._mount = mount
         self._max_streams = max_streams
         self._watch = watch
         self._references = dict(references or {})  # of streams that are not known now
@@ -82,7 +85,8 @@ class Pipeline:
             if stream is None:
                 events += self._make_room()
                 known = self._references.pop(name, None)
-                stream = _Stream(name, *self._choose(name), self.counts, self._watch, known)
+                axes = self._mount(name)
+                stream = _Stream(name, *self._choose(name), axes, self.counts, self._watch, known)
             self._streams[name] = stream
             events += stream.feed(batches)
         return events
@@ -144,6 +148,7 @@ class _Stream:
         name: str,
         classifier: TFLiteClassifier,
         settings: DecisionSettings,
+        axes: Axes,
         counts: Counter[str],
         watch: Callable[[PredictionBatch], None] | None,
         reference: Reference | None,
@@ -153,7 +158,7 @@ class _Stream:
         self._counts = counts
         self._watch = watch
         wanted = classifier.card.input
-        self._conditioner = Conditioner(wanted, counts)
+        self._conditioner = Conditioner(wanted, counts, axes)
         self._windower = Windower(wanted)
         self._upright: UprightEstimator | None = None
         if wanted.frame == "upright":

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hard.api import NS_PER_S, Calibrate, SampleBatch, Silence, UnusableInput, rfc3339
+from hard.conditioning import DEVICE_AXES
 from hard.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from hard.api import Event, Message, Source
     from hard.classifier import TFLiteClassifier
+    from hard.conditioning import Axes
     from hard.decision import DecisionSettings, PredictionBatch
 
 __all__ = ["FAULTS", "Bout", "Outcome", "bouts", "replay", "summary", "timeline"]
@@ -67,14 +69,15 @@ def replay(
     publish: Callable[[Sequence[Event]], None] | None = None,
     progress: Callable[[float], None] | None = None,
     stop: threading.Event | None = None,
+    mount: Callable[[str], Axes] = lambda _: DEVICE_AXES,
 ) -> Outcome:
     """Feed recordings to a pipeline and return what it decided.
 
     With `join_s` the sources are one stream, each beginning `join_s` after the one before ended;
     otherwise each is its own.  `speed` waits so that data time passes that much faster than
     time.  `watch` sees every prediction, `publish` every event as it is decided, `progress` the
-    seconds of data done.  Raises `UnusableInput` for a recording that is refused: nothing of it
-    was published.
+    seconds of data done; `mount(stream)` gives the axes of its device.  Raises `UnusableInput` for
+    a recording that is refused: nothing of it was published.
     """
     outcome = Outcome()
     stop = threading.Event() if stop is None else stop
@@ -84,7 +87,7 @@ def replay(
         if watch is not None:
             watch(batch)
 
-    pipeline = Pipeline(choose, max_streams=10_000, watch=count)
+    pipeline = Pipeline(choose, max_streams=10_000, watch=count, mount=mount)
     feed = _Feed(pipeline, outcome, join_s, speed, publish, progress, stop)
     for source in sources:
         if not stop.is_set():

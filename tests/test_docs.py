@@ -152,9 +152,8 @@ def test_the_readme_has_the_figures_of_the_model_cards():
     for name in bundled():
         timeline = ModelCard.load(name)[0].provenance.metrics["test_timeline"]
         shown = f"{timeline['mean_accuracy']:.1%}"
-        assert re.search(
-            rf"{shown}( of the\s+labelled time is right)?\s+for\s+`{name}`", README.read_text("utf-8")
-        )
+        told = rf"{shown}( of the\s+labelled time is right)?\s+for\s+`{name}`"
+        assert re.search(told, README.read_text("utf-8"))
 
 
 def figures(card):

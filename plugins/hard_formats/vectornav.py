@@ -25,12 +25,12 @@ _FIELDS = 11
 class VectorNav:
     """`$VNIMU` messages whose checksum XX, the XOR of all between `$` and `*`, is right.
 
-    At rest and level z reads about -9.7: flipped against our frame, which the declared sign says.
+    Its z axis points down: level, z reads about -9.7 at rest, and the axis that points up +9.7.
     Other messages of the device are passed over.
     """
 
     declared: ClassVar[Mapping[Sensor, Declared]] = {
-        "accel": Declared("m/s2", sign=-1),
+        "accel": Declared("m/s2"),
         "gyro": Declared("rad/s"),
     }
 

@@ -90,8 +90,8 @@ def recordings(draw):
     rate_hz = draw(st.sampled_from([20.0, 33.0, 50.0, 100.0, 200.0]))
     n = int(rate_hz * 45)
     t = uniform(n, rate_hz, T0_NS + draw(st.integers(0, NS_PER_S)))
-    if draw(st.booleans()):
-        t = np.sort(t + rng.integers(0, int(0.3 * NS_PER_S / rate_hz), n))
+    if jitter := draw(st.sampled_from([0.0, 0.3, 0.9])):
+        t = np.sort(t + rng.integers(0, int(jitter * NS_PER_S / rate_hz), n))
     if draw(st.booleans()):
         t[5::11] = t[4:-1:11][: len(t[5::11])]
     keep = np.ones(n, bool)
@@ -454,6 +454,15 @@ def test_two_devices_on_one_stream_are_rejected_until_one_is_left():
 
 
 DEVICE = Declared("m/s2", max_delay_s=3.0, clock="device")
+
+
+def test_a_device_mounted_otherwise_is_turned_into_the_frame_wanted():
+    t, x = uniform(200), worn(200)
+    mounted = x[:, [1, 0, 2, 4, 3, 5]] * np.float32([-1, 1, 1, -1, 1, 1])  # x of ours is its y
+    conditioner = Conditioner(INPUT, Counter(), ("y", "-x", "z"))
+    items = [*conditioner.feed(batches(t, mounted)), *conditioner.flush()]
+    values = np.concatenate([b.values for b in items if isinstance(b, GridBlock)])
+    assert np.array_equal(values, x)
 
 
 def test_stamps_since_boot_reach_the_grid_at_the_time_of_their_arrival():

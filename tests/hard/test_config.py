@@ -148,6 +148,24 @@ def test_the_first_matching_rule_chooses_a_streams_model(tmp_path):
     assert settings.model_for("phone") == "pocket"
 
 
+def test_a_rule_says_how_a_device_is_mounted(tmp_path):
+    path = write(tmp_path, '[[streams]]\nmatch = "belt-*"\naxes = ["y", "-x", "z"]\n')
+    settings = load(path).settings
+    assert settings.axes_of("belt-1") == ("y", "-x", "z")
+    assert settings.axes_of("phone") == ("x", "y", "z")
+    assert settings.model_for("belt-1") == "pocket"
+
+
+@pytest.mark.parametrize(
+    ("axes", "why"),
+    [('["x", "y", "-z"]', "mirror"), ('["x", "x", "z"]', "once each"), ('["x", "y", ""]', "once")],
+)
+def test_axes_that_no_device_can_have_are_refused(tmp_path, axes, why):
+    (line,) = errors_of(write(tmp_path, f'[[streams]]\nmatch = "*"\naxes = {axes}\n'))
+    assert "streams.0.axes" in line
+    assert why in line
+
+
 @pytest.mark.parametrize(
     "text",
     [

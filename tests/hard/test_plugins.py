@@ -33,7 +33,7 @@ def test_every_bundled_plugin_is_usable_and_says_what_it_is(group, base):
 
 
 def test_an_unknown_plugin_is_told_with_what_is_installed():
-    with pytest.raises(PluginError, match=r"no source plugin 'radio'; installed: file, mqtt"):
+    with pytest.raises(PluginError, match=r"no source plugin 'radio'; installed: file, http, mqtt"):
         load("sources", "radio")
 
 

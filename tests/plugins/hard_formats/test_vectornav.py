@@ -1,4 +1,4 @@
-"""VectorNav's text: its checksum and its sign."""
+"""VectorNav's text: its checksum and its frame."""
 
 import numpy as np
 import pytest
@@ -14,11 +14,11 @@ def fed(data):
     return framing.feed(b"\r\n" + data), framing.counts
 
 
-def test_it_is_in_si_units_and_its_sign_is_flipped():
+def test_it_is_in_si_units_and_its_frame_is_right_handed():
     readings, _ = fed(ONE)
     assert np.allclose(readings.accel, np.multiply([[0.1, -0.2, -0.99]], 9.80665), atol=1e-4)
     assert np.allclose(readings.gyro, np.radians([[1, 2, 3]]), atol=1e-4)
-    assert (VectorNav.declared["accel"].unit, VectorNav.declared["accel"].sign) == ("m/s2", -1)
+    assert (VectorNav.declared["accel"].unit, VectorNav.declared["accel"].sign) == ("m/s2", 1)
     assert VectorNav.declared["gyro"].unit == "rad/s"
 
 
