@@ -15,6 +15,9 @@ PYTHON := $(call first,python3.11 python3.12 python3.13 python3)
 OTHER := $(call first,python3.13 $(wildcard $(HOME)/.pyenv/versions/3.13*/bin/python3.13))
 OTHER := $(filter-out $(PYTHON),$(OTHER))
 
+# Many tests wait for a daemon or a broker: three at a time keep two cores busy.
+PARALLEL := -n 3 --dist worksteal
+
 BIN := .venv/bin
 SAMPLE := tests/data/day.csv
 SAMPLE_SCRIPT := standing:12 walking:30 sitting:25 running:20 walking:25 standing:10
@@ -46,10 +49,10 @@ lint: .venv-test/bin/hard ## ruff and mypy (types as of numpy 1.26: Python 3.11)
 # Two processes: tflite-runtime can't load a model in one that has imported TensorFlow.
 test-all: .venv-test/bin/hard
 	.venv-test/bin/python -m pytest -rs tests/training
-	.venv-test/bin/python -m pytest -rs --ignore tests/training
+	.venv-test/bin/python -m pytest -rs $(PARALLEL) --ignore tests/training
 
 test-3.13: .venv-3.13/bin/hard
-	.venv-3.13/bin/python -m pytest -rs --ignore tests/training
+	.venv-3.13/bin/python -m pytest -rs $(PARALLEL) --ignore tests/training
 
 test-systemd: ## boot a Debian and run the service in it (root only)
 	systemd/test-service

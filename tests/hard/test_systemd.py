@@ -62,7 +62,7 @@ def test_outside_systemd_nothing_is_sent_and_nothing_found(monkeypatch):
     ("usec", "pid", "interval_s"),
     [
         ("30000000", None, 30.0),
-        ("500000", str(os.getpid()), 0.5),
+        ("500000", "own", 0.5),
         ("30000000", "1", None),
         ("0", None, None),
         ("soon", None, None),
@@ -72,7 +72,7 @@ def test_the_watchdog_is_for_this_process_only(monkeypatch, usec, pid, interval_
     monkeypatch.setenv("WATCHDOG_USEC", usec)
     monkeypatch.delenv("WATCHDOG_PID", raising=False)
     if pid:
-        monkeypatch.setenv("WATCHDOG_PID", pid)
+        monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()) if pid == "own" else pid)
     assert systemd.watchdog_interval_s() == interval_s
 
 

@@ -42,7 +42,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from hard.api import NS_PER_S
 from hard.classifier import TFLiteClassifier
 from hard.config import Settings
-from hard.control import ask, places
+from hard.control import MAX_STREAMS, ask, places
 from hard.pipeline import Pipeline
 from hard_formats.messages import Options, decode
 from hard_simulator.model import Bout, Motion, Wearer
@@ -59,6 +59,7 @@ OF_SAMPLES = {"bad_time", "wrong_type", "not_finite", "unit_unknown"}
 """What the mqtt source counts by the sample; it counts messages by the other words."""
 NOTHING_DROPPED = {"outages", "bugs", "jump", "evicted", "low_coverage"}
 """What is counted beside samples."""
+COMPLAINTS = 5
 BUSY_S = 0.3
 SETTLED_S = 8.0
 """So long the daemon may take to catch up: less than what makes silence of the streams."""
@@ -193,7 +194,9 @@ class Daemon:
         with self._log.open("w", encoding="utf-8") as log:
             command = [sys.executable, "-m", "hard", "run", "-c", str(self._config)]
             self._process = subprocess.Popen(command, stderr=log)
-        until(lambda: "listening on" in self._log.read_text("utf-8"), 30.0)
+        if not until(lambda: "listening on" in self._log.read_text("utf-8"), 30.0):
+            self.kill()
+            raise SystemExit(f"the daemon does not listen:\n{self._log.read_text('utf-8')}")
 
     @property
     def pid(self) -> int:
@@ -470,8 +473,10 @@ def audited(options):
         ("streams with the same events", f"{same} of {len(wanted)}"),
     ):
         print(f"{name:<32}{value}")
-    for line in seen.complaints:
+    for line in seen.complaints[:COMPLAINTS]:
         print(f"log: {line}")
+    if len(seen.complaints) > COMPLAINTS:
+        print(f"log: and {len(seen.complaints) - COMPLAINTS} more")
     faults = account.faults()
     if seen.exit_status:
         faults.append(f"the daemon ended with exit status {seen.exit_status}")
@@ -486,7 +491,10 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--rate", type=int, default=50, help="Hz, of both sensors")
     parser.add_argument("--disorder", type=float, default=0.1, help="share of the messages")
-    faults = audited(parser.parse_args())
+    options = parser.parse_args()
+    if not 1 <= options.streams <= MAX_STREAMS:
+        parser.error(f"--streams: 1 to {MAX_STREAMS}: the daemon shows no more")
+    faults = audited(options)
     for fault in faults:
         print(f"FAILED: {fault}")
     return 1 if faults else 0
