@@ -164,8 +164,14 @@ class _Models:
         return sorted({model.card.identity for model in self._loaded.values()})
 
     def choose(self, stream: str) -> tuple[TFLiteClassifier, DecisionSettings]:
-        name = self._only or self._settings.model_for(stream)
-        return self.load(name), self._settings.decision
+        model = self.load(self._only or self._settings.model_for(stream))
+        worn = self._settings.placement_of(stream)
+        if worn not in (None, model.card.placement):
+            logging.getLogger("hard").warning(
+                "stream %s is worn %r, the model %s was trained on %r: choose another model for it",
+                *(stream, worn, model.card.name, model.card.placement),
+            )
+        return model, self._settings.decision
 
 
 @app.command(

@@ -94,6 +94,7 @@ class StreamRule(_Table):
 
     match: str = Field(description="glob over stream names")
     model: str | None = Field(default=None, description="bundled model, or path of a card")
+    placement: str | None = Field(default=None, description="where it is worn; told if untrained")
     axes: Annotated[tuple[str, str, str], Field(strict=False), AfterValidator(_rotation)] = Field(
         default=DEVICE_AXES, description="the device's axes along the model's x, y and z"
     )
@@ -149,6 +150,11 @@ class Settings(_Table):
         """Return the axes of a stream's device, by the same rule."""
         rule = self._rule(stream)
         return DEVICE_AXES if rule is None else rule.axes
+
+    def placement_of(self, stream: str) -> str | None:
+        """Return where a stream's device is worn, None where nobody said."""
+        rule = self._rule(stream)
+        return None if rule is None else rule.placement
 
     def _rule(self, stream: str) -> StreamRule | None:
         return next((rule for rule in self.streams if fnmatchcase(stream, rule.match)), None)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FAULTS", "Bout", "Outcome", "bouts", "replay", "summary", "timeline"]
 
-FAULTS = frozenset({"late", "outlier", "not_finite", "out_of_range", "flood"})
+FAULTS = frozenset({"late", "outlier", "not_finite", "out_of_range", "flood", "two_clocks"})
 """What the pipeline leaves out because the input is bad, not because a rule says so."""
 
 

@@ -51,6 +51,14 @@ def rewritten(source, target, change):
 # -- replay: what comes out --------------------------------------------------------------------
 
 
+def test_a_placement_that_the_model_was_not_trained_on_is_told(tmp_path, day):
+    config = tmp_path / "hard.toml"
+    config.write_text('[[streams]]\nmatch = "*"\nplacement = "wrist"\n')
+    done = hard("replay", day, "-c", config)
+    assert done.returncode == 0
+    assert "is worn 'wrist', the model pocket was trained on 'pocket'" in done.stderr
+
+
 def test_a_replay_tells_a_timeline_and_a_summary(day):
     done = hard("replay", day)
     assert done.returncode == 0

@@ -344,7 +344,7 @@ class Account:
 
     def faults(self) -> list[str]:
         """Return what does not add up."""
-        faults = []
+        faults = [f"{name} {n}" for name, n in self.counts.items() if name.endswith(".bugs")]
         if self.missing:
             faults.append(f"{self.missing} samples were sent, did not come in and were not counted")
         repeated = self.counts["pipeline.duplicate"] + self.counts["pipeline.late"]
@@ -357,8 +357,9 @@ class Account:
         return faults
 
     def _counted(self, prefix: str) -> Counter[str]:
-        found = {name.removeprefix(prefix): n for name, n in self.counts.items() if prefix in name}
-        return Counter({name: n for name, n in found.items() if name not in NOTHING_DROPPED})
+        own = {name for name in self.counts if name.startswith(prefix)}
+        named = {name.removeprefix(prefix): self.counts[name] for name in own}
+        return Counter({name: n for name, n in named.items() if name not in NOTHING_DROPPED})
 
 
 def told(account):
