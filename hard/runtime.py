@@ -75,6 +75,8 @@ RESTARTS = 5
 RESTARTS_WITHIN_S = 60.0
 BATCH_EVENTS = 100
 IDLE_S = 0.25
+SAID_STREAMS = 10
+"""So many streams are named when the pipeline falls behind."""
 EVIDENCE_S = 1.0
 CHECKPOINT_S = 60.0
 STATUS_S = 5.0
@@ -342,11 +344,13 @@ class Inbox:
             if not isinstance(item, SampleBatch):
                 continue
             self.counts["dropped_samples"] += len(item)
-            if item.stream not in self._said and len(self._said) < MAX_STREAMS:
+            if item.stream not in self._said and len(self._said) < SAID_STREAMS:
                 self._said.add(item.stream)
+                last = len(self._said) == SAID_STREAMS
                 _log.warning(
-                    "stream %r: the pipeline is behind, samples are dropped (said once)",
+                    "stream %r: the pipeline is behind, samples are dropped (said once%s)",
                     item.stream,
+                    "; further streams are only counted" if last else "",
                 )
 
 
@@ -699,6 +703,7 @@ class _PipelineThread:
         self._on_done = on_done
         self._budget = _Budget()
         self._checkpoint = checkpoint
+        self._at_risk = 0  # samples of what is being fed
         self._evidence_s = 0.0
         self._checkpoint_s = time.monotonic() + CHECKPOINT_S
         self._reason = "shutdown"
@@ -731,16 +736,20 @@ class _PipelineThread:
             step()
         except Exception:  # noqa: BLE001 - a bug of the pipeline must not pass for silence
             self.counts["bugs"] += 1
+            self.counts["lost_samples"] += self._at_risk
             _log.exception("the pipeline has a bug: one input is lost")
             self.is_broken = self.is_broken or not self._budget.spend()
 
     def _turn(self) -> None:
         taken = self._inbox.take(IDLE_S)
+        self._at_risk = 0
         if isinstance(taken, Request):
             self._record((taken.control,))
             taken.answer.put(self._calibrate(taken.control.stream))
         elif taken is not None:
-            self._feed((taken,) if isinstance(taken, Silence) else taken)
+            message = (taken,) if isinstance(taken, Silence) else taken
+            self._at_risk = sum(len(i) for i in message if isinstance(i, SampleBatch))
+            self._feed(message)
         self._note_evidence()
 
     def _feed(self, message: Message) -> None:

@@ -332,7 +332,7 @@ class _Parser:
             return None
         text, labels = marked
         try:
-            matrix = self._numbers(text).reshape(-1, width + 1)
+            matrix = self._numbers(text)[:-1].reshape(-1, width + 1)
         except (ValueError, TypeError, OverflowError, RuntimeError):  # a huge integer: the last two
             return None
         numbers, marks = matrix[:, :-1], matrix[:, -1]
@@ -415,14 +415,14 @@ def _marked(block: bytes, *, labelled: bool) -> tuple[bytes, list[str]] | None:
     The mark is `_MARK` less the number of the label that stood there; None for too many labels.
     """
     labels: list[str] = []
-    text = block
+    text = b"[%b0]" % block  # what a JSON array needs after the last mark, left out again later
     while (newline := text.find(b"\n")) >= 0:
         if len(labels) == _MAX_LABELS:
             return None
         end = text[text.rfind(b",", 0, newline) : newline + 1] if labelled else b"\n"
         text = text.replace(end, b",%d," % (_MARK - len(labels)))
         labels.append(_text(end[1:]))
-    return b"".join((b"[", memoryview(text)[:-1], b"]")), labels
+    return text, labels
 
 
 def _exact_stamps(stamps: NDArray[np.float64], block: bytes) -> NDArray[np.int64] | None:
