@@ -598,7 +598,7 @@ def _run_daemon(
         runtime.stop()
     about = {"version": _own_version(), "node": settings.hard.node, "models": models.identities()}
     try:
-        with control.serving(control.socket_path(folder), runtime, config, about):
+        with control.serving(control.socket_path(folder, config), runtime, config, about):
             return runtime.run()
     except control.ControlError as error:
         log.close()
@@ -703,7 +703,7 @@ def _asked(config: Path, command: str, **arguments: str) -> dict[str, Any]:
 
     folder = _configuration(config).settings.hard.state_dir
     try:
-        return control.ask(control.places(folder), config, command, arguments)
+        return control.ask(control.places(folder, config), config, command, arguments)
     except control.ControlError as error:
         _fail(error)
 
@@ -730,6 +730,7 @@ def label(
 ) -> None:
     """Label what is being recorded of a stream, from now on."""
     _asked(config, "label", stream=stream, text=text)
+    typer.echo(f"{stream} is {text!r} from now on" if text else f"{stream}: the label ends here")
 
 
 @app.command(epilog="\b\nExamples:\n  hard calibrate -c hard.toml phone-1")
@@ -739,6 +740,7 @@ def calibrate(
 ) -> None:
     """Tell the daemon that the wearer stands still and upright now."""
     _asked(config, "calibrate", stream=stream)
+    typer.echo(f"{stream}: stand still and upright for 3 s, within a minute")
 
 
 @app.command(

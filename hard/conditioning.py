@@ -370,7 +370,7 @@ _MISSING: dict[Sensor, str] = {
 }
 _GYRO_UNIT = (
     "wrong unit: the gyroscope turns faster than anything worn does: the data are likely in "
-    "degrees per second; declare that (gyro_unit)"
+    "degrees per second; declare that (gyro_unit, --gyro-unit)"
 )
 _TWO_CLOCKS = (
     "two clocks on one stream: its stamps jump back and forth, as if two devices sent under one "
@@ -382,7 +382,7 @@ _NO_GRAVITY_IN_MOTION = (
 )
 _GYRO_UNIT_AT_REST = (
     "wrong unit: the gyroscope turns to and fro while the accelerometer rests: the data are likely "
-    "in degrees per second; declare that (gyro_unit)"
+    "in degrees per second; declare that (gyro_unit, --gyro-unit)"
 )
 _TO_BE_SEEN_TWICE = (_NO_GRAVITY_IN_MOTION, _GYRO_UNIT_AT_REST)
 _SIGN_UNKNOWN = (
@@ -432,7 +432,8 @@ def _judge_gravity(x: NDArray[np.float64]) -> str | None:
     if mean > _MOST or norm > _MOST:
         return f"wrong unit: {found}: the data are likely m/s² declared as g"
     if 0.6 <= mean <= 1.4 and norm <= 3:
-        return f"wrong unit: {found}: the data are likely in g; declare that (accel_unit)"
+        declare = "declare that (accel_unit, --accel-unit)"
+        return f"wrong unit: {found}: the data are likely in g; {declare}"
     if mean < MIN_STEADY_M_S2:
         return f"{found}: {_NO_GRAVITY}" if norm < 6 else _NO_GRAVITY_IN_MOTION
     return None
@@ -529,8 +530,10 @@ class _Run:
     value repeated as far as the filter reaches.
     """
 
-    def __init__(self, t: int, x: NDArray[np.float64], period_ns: int, reach_ns: int) -> None:
-        self.first = t
+    def __init__(
+        self, first: int, t: int, x: NDArray[np.float64], period_ns: int, reach_ns: int
+    ) -> None:
+        self.first = first  # the grid may use the run from here on
         self.real_t = np.empty(0, np.int64)
         self.closed = False
         self._period_ns, self._pad = period_ns, reach_ns // period_ns + 1
@@ -663,20 +666,26 @@ class _Track:
             # Gaps are those of the stamps as they came, whatever regression made of them.
             begins = np.flatnonzero(np.diff(came, prepend=before) > MAX_GAP_NS).tolist()
             for a, b in pairwise(sorted({0, *begins, len(t)})):
-                self._carry(t[a:b], x[a:b], begins=a in begins)
+                self._carry(came[a], t[a:b], x[a:b], begins=a in begins)
         if not ends:
             return self._carried - self._reach_ns
         if self._runs:
             self._runs[-1].close()
         return until - 1
 
-    def _carry(self, t: NDArray[np.int64], x: NDArray[np.float64], *, begins: bool) -> None:
-        """Add samples without a long gap to the last run, or begin another with them."""
+    def _carry(
+        self, came: int, t: NDArray[np.int64], x: NDArray[np.float64], *, begins: bool
+    ) -> None:
+        """Add samples without a long gap to the last run, or begin another with them.
+
+        The first one came stamped `came`: what lies before that may have been called a gap by now.
+        """
         run = self._runs[-1] if self._runs else None
         if run is None or run.closed or begins:
             if run is not None:
                 run.close()
-            run = _Run(int(t[0]), x[0], self._period_ns, self._reach_ns)
+            first = max(int(came), int(t[0]))
+            run = _Run(first, int(t[0]), x[0], self._period_ns, self._reach_ns)
             self._runs.append(run)
         run.append(t, x)
 

@@ -245,10 +245,16 @@ def _make(
         faults += [(f"{group}.{name}.{key}", fault) for key, fault in error.faults]
 
 
+_HINTS = {
+    "sources": ' with plugin = "mqtt", say',
+    "sinks": ' with plugin = "stdout", say, or run with --stdout',
+}
+
+
 def _lacking(group: str, made: dict[str, Any], table: Any) -> Iterator[tuple[str, str]]:
     """Yield what else the instances of a group need before a daemon can begin with them."""
     if not made and not table:
-        yield group, f"none is configured: add [{group}.NAME]"
+        yield group, f"none is configured: add [{group}.NAME]{_HINTS[group]}"
     for name, instance in made.items():
         for key, value in instance.config:
             if _SECRET.search(key) and key.endswith("_file") and value is not None:

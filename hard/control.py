@@ -24,7 +24,9 @@ import socket
 import stat
 import threading
 import time
+from hashlib import blake2b
 from pathlib import Path
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -114,18 +116,39 @@ _REQUESTS: TypeAdapter[_Status | _Label | _Calibrate] = TypeAdapter(
 # -- where it is ---------------------------------------------------------------------------------
 
 
-def socket_path(state_folder: Path | None) -> Path | None:
-    """Return where a daemon serves: in $RUNTIME_DIRECTORY, else in its state folder, else None."""
+def socket_path(state_folder: Path | None, config: Path) -> Path | None:
+    """Return where the daemon of a configuration serves.
+
+    In $RUNTIME_DIRECTORY, else in its state folder, else in a private folder of its user under a
+    name made of the configuration's; None where there can be none of these.
+    """
     runtime = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
     folder = Path(runtime) if runtime else state_folder
-    return None if folder is None else folder / SOCKET
+    if folder is not None:
+        return folder / SOCKET
+    private = _private_folder()
+    name = blake2b(os.fsencode(config.resolve()), digest_size=8).hexdigest()
+    return None if private is None else private / f"{name}.sock"
 
 
-def places(state_folder: Path | None) -> list[Path]:
+def places(state_folder: Path | None, config: Path) -> list[Path]:
     """Return where a client looks for the daemon, the likeliest first."""
-    own = socket_path(state_folder)
+    own = socket_path(state_folder, config)
     found = [own, None if state_folder is None else state_folder / SOCKET, SYSTEM_FOLDER / SOCKET]
     return list(dict.fromkeys(path for path in found if path is not None))
+
+
+def _private_folder() -> Path | None:
+    """Return a folder that only this user can look into, made if need be."""
+    home = os.environ.get("XDG_RUNTIME_DIR")
+    folder = Path(home, "hard") if home else Path(gettempdir(), f"hard-{os.getuid()}")
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError:
+        return None
+    is_ours = found.st_uid == os.getuid() and not found.st_mode & 0o077
+    return folder if is_ours and stat.S_ISDIR(found.st_mode) else None
 
 
 # -- the server ----------------------------------------------------------------------------------

@@ -150,7 +150,7 @@ def _is_synchronised() -> bool | None:
 def _running(state_folder: Path | None, config: Path) -> Mapping[str, Any] | None:
     """Return the status of the daemon that runs with this configuration."""
     try:
-        return control.ask(control.places(state_folder), config, "status")
+        return control.ask(control.places(state_folder, config), config, "status")
     except control.ControlError:
         return None
 

@@ -329,7 +329,8 @@ class _Track:
         rows = rows if len(rows) else self._rows
         mean = np.linalg.norm(rows[:, 2:5], axis=1)
         spread = np.sqrt(np.maximum(rows[:, 5] - mean**2, 0))
-        resting = mean[spread < _STILL * mean] if sensor != "gyro" else mean[:0]
+        still = (spread < _STILL * mean) & (sensor != "gyro")
+        resting = mean[still]
         usual = rows[:, 7] if sensor == "gyro" else mean
         step_s = self._sum_s / self._steps if self._steps else 0.0
         span_s = (self.last_ns - self.first_ns) / NS_PER_S
@@ -351,7 +352,7 @@ class _Track:
             duplicates=self.duplicates,
             repeated_stamps=self.repeated,
             backwards=self.backwards,
-            resting_s=len(resting),
+            resting_s=round(float(rows[still, 1].sum()) * step_s),
             resting_norm=round(float(np.median(resting)), 4) if len(resting) else None,
             usual_norm=round(float(np.median(usual)), 4) if len(usual) else 0.0,
             seconds=seconds,

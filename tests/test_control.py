@@ -234,13 +234,28 @@ def test_a_path_too_long_for_a_socket_is_told(tmp_path, config):
         raise AssertionError("it was made")
 
 
-def test_it_is_in_the_runtime_directory_else_with_the_state_else_nowhere(monkeypatch, tmp_path):
+def test_it_is_in_the_runtime_directory_else_with_the_state_else_private(monkeypatch, tmp_path):
+    config = tmp_path / "hard.toml"
     monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
-    assert socket_path(None) is None
-    assert socket_path(tmp_path) == tmp_path / "control.sock"
-    assert places(tmp_path) == [tmp_path / "control.sock", Path("/run/hard/control.sock")]
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    private = socket_path(None, config)
+    assert private.parent == tmp_path / "hard"
+    assert private.parent.stat().st_mode & 0o777 == 0o700
+    assert private != socket_path(None, tmp_path / "other.toml")
+    assert socket_path(tmp_path, config) == tmp_path / "control.sock"
+    assert places(tmp_path, config) == [tmp_path / "control.sock", Path("/run/hard/control.sock")]
     monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/hard:/run/other")
-    assert socket_path(tmp_path) == Path("/run/hard/control.sock")
+    assert socket_path(tmp_path, config) == Path("/run/hard/control.sock")
+
+
+def test_a_folder_that_others_can_look_into_is_not_used(monkeypatch, tmp_path):
+    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    (tmp_path / "hard").mkdir(mode=0o755)
+    assert socket_path(None, tmp_path / "hard.toml") is None
+
+
+def test_without_a_place_nothing_is_served(tmp_path):
     with serving(None, Told(), tmp_path, {}):
         assert "control" not in {thread.name for thread in threading.enumerate()}
 

@@ -92,7 +92,7 @@ def _check_header(path: Path, header: tuple[str, ...], options: Options) -> None
     if "t_ns" not in header and "t_s" not in header and options.rate_hz is None:
         raise UnusableInput(
             f"{path}: has no time column t_ns or t_s (found {quoted(header)}); add one, or give "
-            "the sampling rate as rate_hz"
+            "the sampling rate as rate_hz (--rate)"
         )
 
 

@@ -194,7 +194,7 @@ def _not_an_export(path: Path, folder: _Members, unusable: list[str]) -> str:
     return (
         f"{path}: an unknown format: {seen}. A zip or folder must be an export of Sensor Logger "
         "with Accelerometer.csv and Gravity.csv, TotalAcceleration.csv or "
-        "AccelerometerUncalibrated.csv"
+        "AccelerometerUncalibrated.csv; of `hard record`'s folder, give one of the sessions in it"
     )
 
 

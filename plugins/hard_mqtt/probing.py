@@ -148,7 +148,8 @@ class _Heard:
             return Stage("message", None, "nothing arrived while listening", _START_THE_APP)
         sensors = sorted({batch.sensor for batch in self.batches})
         detail = f"{self._from}: {', '.join(sensors)}"
-        return Stage("message", True, detail, self._advice(sensors))
+        advice = self._advice(sensors)
+        return Stage("message", not advice, detail, advice)
 
     def _advice(self, sensors: Iterable[str]) -> str:
         has = set(sensors)

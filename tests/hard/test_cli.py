@@ -305,7 +305,7 @@ def test_what_a_daemon_cannot_begin_without_is_told_with_code_78(tmp_path, comma
     assert (done.returncode, done.stdout) == (78, "")
     remedy = "write the password into it, or correct the path"
     assert done.stderr.splitlines() == [
-        f"{config}:1: sources: none is configured: add [sources.NAME]",
+        f'{config}:1: sources: none is configured: add [sources.NAME] with plugin = "mqtt", say',
         f"{config}:4: sinks.home.password_file: missing: no such file: {remedy}",
     ]
 
