@@ -374,14 +374,14 @@ def _require_matplotlib() -> None:
 
 @contextlib.contextmanager
 def _on_interrupt(stop: Callable[[], None]) -> Iterator[list[int]]:
-    """Call `stop` on Ctrl-C or SIGTERM instead of dying; the list says whether it came."""
+    """Call `stop` on Ctrl-C, SIGTERM or SIGHUP instead of dying; the list says whether it came."""
     came: list[int] = []
 
     def note(number: int, _: object) -> None:
         came.append(number)
         stop()
 
-    before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
+    before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield came
     finally:

@@ -874,7 +874,7 @@ class Runtime:
         """Run to the end; return 0 after a request to stop or the end of data, else 1.
 
         1 means that the pipeline or, by the end of data, a source was given up.  In the main thread
-        SIGTERM and SIGINT call `stop`.
+        SIGTERM, SIGINT and SIGHUP (a terminal that closes) call `stop`.
         """
         with self._signals():
             if self._recorder is not None:
@@ -983,7 +983,7 @@ class Runtime:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        numbers = (signal.SIGTERM, signal.SIGINT)
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         before = [signal.signal(number, lambda *_: self.stop()) for number in numbers]
         try:
             yield

@@ -305,7 +305,10 @@ def as_iphone(archive, subject, trials):
     }
 
 
-def test_sigterm_under_load_closes_every_bout_and_delivers_everything(tmp_path, broker, simulator):
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+def test_a_stop_under_load_closes_every_bout_and_delivers_everything(
+    tmp_path, broker, simulator, how
+):
     sensors = a_walk(simulator, WALK)
     watcher = broker.watch("hard/test/#")
     phone = Phone(broker.port)
@@ -318,7 +321,7 @@ def test_sigterm_under_load_closes_every_bout_and_delivers_everything(tmp_path, 
             if number == 100:
                 break
         begin = time.monotonic()
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(how)
         assert process.wait(10) == 0
         assert time.monotonic() - begin < 5
     phone.close()
