@@ -117,10 +117,11 @@ def _format_of_file(path: Path) -> Format | None:
     start = head.removeprefix(BOM_UTF8).lstrip()
     line = start.partition(b"\n")[0].rstrip(b"\r")
     n_numbers = len(line.split())
+    is_text = b"\0" not in start
     known: dict[Format, bool] = {
         "hard": is_hard_recording(path),
-        "sensor_logger": start[:1] == b"[",
-        "edge_impulse": start[:1] == b"{",
+        "sensor_logger": is_text and start[:1] == b"[",
+        "edge_impulse": is_text and start[:1] == b"{",
         "hapt": n_numbers == 3 and bool(hapt.ACC_NAME.fullmatch(path.name)),
         "uci_har": n_numbers == uci_har.WINDOW and bool(uci_har.FIRST_NAME.fullmatch(path.name)),
         "wisdm": is_wisdm_line(line),

@@ -3,7 +3,7 @@
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hard.api import UnusableInput
@@ -62,6 +62,8 @@ def test_a_dump_without_one_frame_is_refused(tmp_path):
 
 
 @given(st.binary(max_size=300), st.integers(0, len(DUMP)))
+@example(b"[", 0)
+@example(b"{", 0)
 def test_arbitrary_bytes_raise_nothing_but_unusable_input(tmp_path_factory, noise, at):
     data = DUMP[:at] + noise + DUMP[at:]
     found = read(tmp_path_factory.mktemp("any"), data, rate_hz=50)
