@@ -335,9 +335,9 @@ class _Parser:
             matrix = self._numbers(text)[:-1].reshape(-1, width + 1)
         except (ValueError, TypeError, OverflowError, RuntimeError):  # a huge integer: the last two
             return None
-        numbers, marks = matrix[:, :-1], matrix[:, -1]
-        one_mark_a_line = marks.max() <= _MARK < numbers.min()
-        if not (one_mark_a_line and numbers.max() <= LARGEST):
+        marks = matrix[:, -1]
+        one_mark_a_line = marks.max() <= _MARK and np.count_nonzero(matrix <= _MARK) == len(marks)
+        if not (one_mark_a_line and matrix.max() <= LARGEST):
             return None
         values = matrix.take([columns_at.index(at) for at in self._values_at], axis=1) + 0.0
         t = None if self._time_at is None else _exact_stamps(matrix[:, 0], block)
