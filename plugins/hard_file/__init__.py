@@ -32,7 +32,10 @@ class FileConfig(Options):
 
 
 class FileSource(Source[FileConfig]):
-    """Reads one recording from its first row to its last, as fast as `emit` takes it."""
+    """A recording in a file, zip or folder: CSV, exports of phone apps, public data sets, dumps.
+
+    It is read from its first row to its last, as fast as `emit` takes it.
+    """
 
     Config: ClassVar[type[PluginConfig]] = FileConfig
 

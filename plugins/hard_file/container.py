@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Iterator
 
-__all__ = ["Folder", "folder_of", "opened_folder", "search"]
+__all__ = ["Folder", "folder_of", "matching", "opened_folder", "search"]
 
 Folder: TypeAlias = Path | zipfile.Path
 
@@ -47,6 +47,16 @@ def opened_folder(path: Path) -> Iterator[Folder]:
 def folder_of(file: Folder) -> Folder:
     """Return the folder that holds a file."""
     return cast("Folder", file.parent)
+
+
+@contextmanager
+def matching(path: Path, name: re.Pattern[str]) -> Iterator[list[tuple[Folder, re.Match[str]]]]:
+    """Give the file at `path` if its name matches, else those of the folder or zip that do."""
+    if match := name.fullmatch(path.name):
+        yield [(path, match)]
+    else:
+        with opened_folder(path) as folder:
+            yield search(folder, name)
 
 
 def search(folder: Folder, name: re.Pattern[str]) -> list[tuple[Folder, re.Match[str]]]:

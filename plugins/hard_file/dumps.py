@@ -67,6 +67,7 @@ def open_dump(path: Path, name: FramingName, options: Options) -> Recording:
             one,
             clock=clock,
             rate_hz=rate_hz,
+            counted=True,
             sign=one.sign if sign is None or sensor == "gyro" else sign,
         )
         for sensor, one in framing.declared.items()

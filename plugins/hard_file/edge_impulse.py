@@ -72,7 +72,11 @@ def open_edge_impulse(path: Path, options: Options) -> Recording:
     for sensor, (_, unit) in columns.items():
         its_sign: Literal[1, -1] = sign if sensor == "accel" else 1
         declared[sensor] = Declared(
-            unit or configured[sensor], its_sign, clock=clock, rate_hz=1000 / interval_ms
+            unit or configured[sensor],
+            its_sign,
+            clock=clock,
+            rate_hz=1000 / interval_ms,
+            counted=True,
         )
     info = RecordingInfo(
         format="edge_impulse",

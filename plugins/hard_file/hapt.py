@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from hard.api import Declared, SampleBatch, UnusableInput
-from hard_file.container import folder_of, opened_folder, search
+from hard_file.container import folder_of, matching
 from hard_file.labels import Interval, annotated
 from hard_file.merging import Lane, merged
 from hard_file.recording import Recording, RecordingInfo
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from hard_file.recording import Options
     from hard_file.table import Rows, Skip
 
-__all__ = ["ACC_NAME", "open_hapt"]
+__all__ = ["ACC_NAME", "LABELS", "PERIOD_NS", "declared_of", "open_hapt"]
 
 ACC_NAME = re.compile(r"acc_(exp([0-9]{1,6})_user([0-9]{1,6}))\.txt")
 PERIOD_NS = 20_000_000
@@ -53,16 +53,22 @@ MAX_LABELS_BYTES = 1024 * 1024
 _COLUMNS = Columns(("x", "y", "z"))
 
 
-def open_hapt(path: Path, options: Options) -> Recording:
-    """Return what HAPT recorded: one experiment's file, or all in a folder or zip.
-
-    Of several each is a stream of its own, one after another.
-    """
+def declared_of(options: Options) -> dict[Sensor, Declared]:
+    """Return what the phone's sensors send, here and in UCI HAR, its older sister."""
     clock: Literal["epoch", "relative"] = "epoch" if options.start else "relative"
     declared: dict[Sensor, Declared] = {
         "accel": Declared("g", clock=clock, rate_hz=50.0),
         "gyro": Declared("rad/s", clock=clock, rate_hz=50.0),
     }
+    return declared
+
+
+def open_hapt(path: Path, options: Options) -> Recording:
+    """Return what HAPT recorded: one experiment's file, or all in a folder or zip.
+
+    Of several each is a stream of its own, one after another.
+    """
+    declared = declared_of(options)
     files = _Files(path, options.stream_for(path), options.stream, declared, options.start_ns)
     with files.opened() as found:
         lacking = [name for accel, name in found if not _twin(accel, name).is_file()]
@@ -95,11 +101,8 @@ class _Files:
     @contextmanager
     def opened(self) -> Iterator[list[tuple[Folder, str]]]:
         """Give the accelerometer's files with their experiments' names."""
-        if match := ACC_NAME.fullmatch(self.path.name):
-            yield [(self.path, match[1])]
-        else:
-            with opened_folder(self.path) as folder:
-                yield [(file, match[1]) for file, match in search(folder, ACC_NAME)]
+        with matching(self.path, ACC_NAME) as found:
+            yield [(file, match[1]) for file, match in found]
 
     def stream_of(self, name: str, n: int) -> str:
         """Return the stream of one experiment of `n`."""

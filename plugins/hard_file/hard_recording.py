@@ -16,7 +16,15 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from hard.api import Annotation, Calibrate, Declared, SampleBatch, Silence, UnusableInput
+from hard.api import (
+    Annotation,
+    Calibrate,
+    Declared,
+    Remembered,
+    SampleBatch,
+    Silence,
+    UnusableInput,
+)
 from hard_file.recording import Recording, RecordingInfo
 
 if TYPE_CHECKING:
@@ -34,6 +42,7 @@ MAX_LINE_BYTES = 64 * 1024
 MAX_METADATA_BYTES = 1_000_000
 _PART = re.compile(r"(.+)\.\d{4,}\.csv\.gz")
 _SENSORS = {"accel", "linear_accel", "gravity", "gyro"}
+_BAD_ROW = (ValueError, KeyError, IndexError, OverflowError, TypeError, RecursionError)
 _DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
 
 
@@ -65,7 +74,7 @@ def open_hard_recording(path: Path, options: Options) -> Recording:
         raise UnusableInput(f"{metadata}: no samples were recorded; record again")
     model = f", for {body['model']}" if "model" in body else ""
     info = RecordingInfo(
-        format=cast("Any", "hard"),
+        format="hard",
         reason=f"recorded by hard {body.get('hard')} on {body.get('host')!r} "
         f"from {body.get('start')} on{model}",
         declared=declared,
@@ -131,6 +140,14 @@ def _declared(fields: Any) -> Declared:
     return declared
 
 
+def _state(text: str) -> dict[str, Any]:
+    """Return what the pipeline knew; raise ValueError or TypeError for what is no JSON object."""
+    state = json.loads(text)
+    if not isinstance(state, dict):
+        raise TypeError(f"{text[:40]!r} is no JSON object")
+    return state
+
+
 @dataclass(slots=True)
 class _Batch:
     """The rows of one batch, as text up to the stamp."""
@@ -158,12 +175,16 @@ class _Rows:
     stream: str
 
     def messages(self, skip: Skip) -> Iterator[Message]:
-        """Yield what arrived together."""
-        for part in self.parts:
+        """Yield what arrived together; what a later file tells to be read alone is left out."""
+        for number, part in enumerate(self.parts):
             reader = _Part(part, self.stream, skip)
             try:
                 with gzip.open(part) as file:
-                    yield from reader.messages(cast("IO[bytes]", file))
+                    messages = reader.messages(cast("IO[bytes]", file))
+                    first = next(messages, [])
+                    if first and not (number and isinstance(first[0], Remembered)):
+                        yield first
+                    yield from messages
             except _DAMAGED as error:  # by a crash: only the end is lost
                 skip("damaged_end", f"{part}: {error}: read up to there")
             except OSError as error:
@@ -178,7 +199,7 @@ class _Part:
         self._declared: dict[str, Declared] = {}
         self._head: str | None = None
         self._batch: _Batch | None = None
-        self._message: list[SampleBatch | Annotation | Silence | Calibrate] = []
+        self._message: list[SampleBatch | Annotation | Silence | Calibrate | Remembered] = []
         self._arrival: str | None = None
 
     def messages(self, file: IO[bytes]) -> Iterator[Message]:
@@ -193,7 +214,7 @@ class _Part:
                 self._arrival = arrival
             try:
                 self._take(line)
-            except (ValueError, KeyError, IndexError, OverflowError) as error:
+            except _BAD_ROW as error:
                 self._skip("bad_row", f"{self._path}: line {number}: {error!r} in {line[:80]!r}")
         yield from self._finish()
 
@@ -224,6 +245,8 @@ class _Part:
                 self._message.append(Silence(self._stream))
             case "calibrate":
                 self._message.append(Calibrate(self._stream))
+            case "remembered":
+                self._message.append(Remembered(self._stream, _state(cells[11])))
             case _:
                 raise ValueError(f"unknown kind {kind!r}")
 

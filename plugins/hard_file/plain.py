@@ -5,7 +5,7 @@ See the README for the columns.  This is also the form in which other tools shou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -103,6 +103,11 @@ def _declared(
     declared: dict[Sensor, Declared] = {"accel": Declared(options.accel_unit, sign, clock=clock)}
     if GYRO_COLUMNS[0] in columns.values:
         declared["gyro"] = Declared(options.gyro_unit, clock=clock)
+    if columns.time is None and "t_s" not in columns.values:
+        return {
+            sensor: replace(one, rate_hz=options.rate_hz, counted=True)
+            for sensor, one in declared.items()
+        }
     return declared
 
 

@@ -6,15 +6,18 @@ from codecs import BOM_UTF8
 from typing import TYPE_CHECKING
 
 from hard.api import UnusableInput
-from hard_file import hapt, motionsense, sp_sw_har, uci_har, wisdm
+from hard_file import hapt, hhar, motionsense, pamap2, realworld, sp_sw_har, uci_har, wisdm
 from hard_file.container import opened_folder, search
 from hard_file.dumps import framing_of, is_framing, open_dump
 from hard_file.edge_impulse import open_edge_impulse
 from hard_file.hapt import open_hapt
 from hard_file.hard_recording import is_hard_recording, open_hard_recording
+from hard_file.hhar import open_hhar
 from hard_file.motionsense import open_motionsense
+from hard_file.pamap2 import open_pamap2
 from hard_file.phyphox import is_phyphox_folder, is_phyphox_header, open_phyphox
 from hard_file.plain import ACCEL_COLUMNS, open_plain
+from hard_file.realworld import open_realworld
 from hard_file.recording import Options
 from hard_file.sensor_logger import MEMBERS, TIME_AND_AXES, open_sensor_logger
 from hard_file.sp_sw_har import open_sp_sw_har
@@ -42,6 +45,9 @@ _OPENERS: Mapping[Format, Callable[[Path, Options], Recording]] = {
     "uci_har": open_uci_har,
     "wisdm": open_wisdm,
     "sp_sw_har": open_sp_sw_har,
+    "pamap2": open_pamap2,
+    "hhar": open_hhar,
+    "realworld": open_realworld,
     "edge_impulse": open_edge_impulse,
     "hard": open_hard_recording,
 }
@@ -49,6 +55,8 @@ _BY_HEADER: Mapping[Format, tuple[str, ...]] = {
     "plain": ACCEL_COLUMNS,
     "motionsense": motionsense.COLUMNS.values,
     "sp_sw_har": sp_sw_har.HEADER,
+    "hhar": hhar.HEADER,
+    "realworld": realworld.HEADER,
 }
 _EXCEL = "an Excel workbook; export it as CSV (phyphox offers five kinds, each is read)"
 
@@ -124,6 +132,7 @@ def _format_of_file(path: Path) -> Format | None:
         "edge_impulse": is_text and start[:1] == b"{",
         "hapt": n_numbers == 3 and bool(hapt.ACC_NAME.fullmatch(path.name)),
         "uci_har": n_numbers == uci_har.WINDOW and bool(uci_har.FIRST_NAME.fullmatch(path.name)),
+        "pamap2": n_numbers == pamap2.COLUMNS and bool(pamap2.NAME.fullmatch(path.name)),
         "wisdm": is_wisdm_line(line),
         "phyphox": is_phyphox_header(line),
     }
@@ -154,6 +163,7 @@ def _unknown(path: Path, found: Format | None, stated: str) -> str:
     return (
         f"{expected}: its header names {quoted(header)}. A plain CSV has the columns t_ns or t_s, "
         "accel_x, accel_y, accel_z and maybe gyro_x, gyro_y, gyro_z; also known are the exports "
-        "of Sensor Logger, phyphox and Edge Impulse, and MotionSense, HAPT, UCI HAR, WISDM and "
-        "SP-SW-HAR; what a serial IMU wrote needs its format named, such as wt901 or text"
+        "of Sensor Logger, phyphox and Edge Impulse, and MotionSense, HAPT, UCI HAR, WISDM, "
+        "SP-SW-HAR, PAMAP2, HHAR and RealWorld; what a serial IMU wrote needs its format named, "
+        "such as wt901 or text"
     )

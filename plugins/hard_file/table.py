@@ -295,7 +295,9 @@ class _Parser:
         self._next_row = 0
 
     def parse(self, block: bytes) -> Rows:
-        """Return the good rows of whole lines; skip the others."""
+        """Return the good rows of whole lines; skip the others, blank lines in silence."""
+        if b"\n\n" in block or b"\n\r\n" in block or block.startswith((b"\n", b"\r\n")):
+            block = _dense(block)
         rows = self._parse_regular(block)
         return self._parse_carefully(block) if rows is None else rows
 
@@ -449,6 +451,14 @@ def _exact_stamps(stamps: NDArray[np.float64], block: bytes) -> NDArray[np.int64
         last = last * 10 + digit
     t = np.rint((stamps - last) / 1000).astype(np.int64) * 1000 + last.astype(np.int64)
     return t if np.abs(t - stamps).max() <= 256 else None
+
+
+def _dense(block: bytes) -> bytes:
+    """Return a block without its empty lines: each pass halves those that follow each other."""
+    block = block.replace(b"\r\n", b"\n")
+    while b"\n\n" in block:
+        block = block.replace(b"\n\n", b"\n")
+    return block.lstrip(b"\n")
 
 
 def _may_have_long_line(block: bytes) -> bool:

@@ -14,12 +14,14 @@ import re
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hard.api import Annotation, Declared, SampleBatch, UnusableInput
-from hard_file.container import folder_of, opened_folder, search
+from hard.api import Annotation, SampleBatch, UnusableInput
+from hard_file import hapt
+from hard_file.container import folder_of, matching
+from hard_file.hapt import PERIOD_NS, declared_of
 from hard_file.recording import Recording, RecordingInfo
 from hard_file.table import LARGEST, MAX_LINE_BYTES, guarded, opened, quoted
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hard.api import Message, Sensor
+    from hard.api import Declared, Message, Sensor
     from hard_file.container import Folder
     from hard_file.recording import Options
     from hard_file.table import Skip
@@ -39,17 +41,9 @@ __all__ = ["FIRST_NAME", "open_uci_har"]
 
 FIRST_NAME = re.compile(r"total_acc_x_([A-Za-z0-9]{1,20})\.txt")
 _PERSON = re.compile(rb"[0-9]{1,6}")
-PERIOD_NS = 20_000_000
 BETWEEN_PIECES_NS = 5_000_000_000
 WINDOW, HALF = 128, 64
-LABELS = (
-    "WALKING",
-    "WALKING_UPSTAIRS",
-    "WALKING_DOWNSTAIRS",
-    "SITTING",
-    "STANDING",
-    "LAYING",
-)
+LABELS = hapt.LABELS[:6]
 _SIGNALS = tuple(f"{kind}_{axis}" for kind in ("total_acc", "body_gyro") for axis in "xyz")
 
 
@@ -59,11 +53,7 @@ def open_uci_har(path: Path, options: Options) -> Recording:
     `path` is one `total_acc_x_*.txt`, or a folder or zip that holds some.  Raises `UnusableInput`
     where one of the six signals is missing.
     """
-    clock: Literal["epoch", "relative"] = "epoch" if options.start else "relative"
-    declared: dict[Sensor, Declared] = {
-        "accel": Declared("g", clock=clock, rate_hz=50.0),
-        "gyro": Declared("rad/s", clock=clock, rate_hz=50.0),
-    }
+    declared = declared_of(options)
     files = _Files(path, options.stream_for(path), declared, options.start_ns)
     with files.opened() as found:
         lacking = [
@@ -107,11 +97,8 @@ class _Files:
     @contextmanager
     def opened(self) -> Iterator[list[tuple[Folder, str]]]:
         """Give the first signal's files with the names of their parts (train, test)."""
-        if match := FIRST_NAME.fullmatch(self.path.name):
-            yield [(self.path, match[1])]
-        else:
-            with opened_folder(self.path) as folder:
-                yield [(file, match[1]) for file, match in search(folder, FIRST_NAME)]
+        with matching(self.path, FIRST_NAME) as found:
+            yield [(file, match[1]) for file, match in found]
 
     def messages(self, skip: Skip) -> Iterator[Message]:
         """Yield one message a window, with what it adds to the one before."""

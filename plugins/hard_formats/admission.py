@@ -9,6 +9,9 @@ from collections import OrderedDict
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
+from pydantic import Field
+
+from hard.api import PluginConfig
 from hard_formats.series import Refused
 
 if TYPE_CHECKING:
@@ -16,6 +19,19 @@ if TYPE_CHECKING:
 
 _BURST_S: Final = 30.0
 """A phone that was out of reach may deliver this much at once."""
+_IDLE_AFTER_S: Final = 600.0
+
+
+class AdmissionConfig(PluginConfig):
+    """Which streams may come in: a part of the configuration of sources that anyone can send to."""
+
+    allow: list[str] = Field(default=["*"])
+    max_streams: int = Field(1000, ge=1)
+    max_rate_hz: float = Field(2000.0, ge=1.0)
+
+    def admission(self) -> Admission:
+        """Return a new `Admission` as configured; a stream that is idle for 10 min makes room."""
+        return Admission(self.allow, self.max_streams, self.max_rate_hz, _IDLE_AFTER_S)
 
 
 class Admission:

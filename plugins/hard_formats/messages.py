@@ -9,6 +9,8 @@ for each; which of the formats a message has is seen from the message itself unl
     phyphox_json    hard_formats.phyphox         {"accX": […], …, "acc_time": […]}
     phyphox_csv     hard_formats.phyphox         0.1,0.2,0.3 on a topic of its own: `decode_buffer`
 
+and `decode_label` takes a label alone, from whoever watches the wearer.
+
 It changes no unit and no sign, it only declares them.  A bad sample is left out and counted, a
 message that is none of the above is `Refused` as a whole.
 """
@@ -16,56 +18,42 @@ message that is none of the above is `Refused` as a whole.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
-from hard.api import Annotation, Declared, SampleBatch
+from hard.api import Annotation, Declared, SampleBatch, Sensor
 from hard_formats import android, phyphox, plain, sensor_logger
 from hard_formats.names import safe_id
-from hard_formats.series import (
-    AccelUnit,
-    Clock,
-    Contents,
-    Format,
-    GyroUnit,
-    Options,
-    Platform,
-    Refused,
-    TimeUnit,
-    arrays,
-)
+from hard_formats.series import Contents, Format, Options, Refused, arrays
 
 try:
     from simdjson import loads as _fast_loads
 except ImportError:  # there is no wheel for 32-bit ARM
     from json import loads as _fast_loads
 
-if TYPE_CHECKING:
-    from collections import Counter
+__all__ = ["Decoded", "Format", "Options", "Refused", "decode", "decode_buffer", "decode_label"]
 
-__all__ = [
-    "AccelUnit",
-    "Clock",
-    "Decoded",
-    "Format",
-    "GyroUnit",
-    "Options",
-    "Platform",
-    "Refused",
-    "TimeUnit",
-    "decode",
-    "decode_buffer",
-]
+_MAX_LABEL_CHARACTERS: Final = 200
+_MAX_LABEL_BYTES: Final = 2048
+_SAME_AGE: Final = 2.0  # no label of the computer age is so much older or newer than now
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What one message held; `skipped` counts the samples left out by reason."""
+    """What one message held; `skipped` counts the samples left out by reason.
+
+    `sent` are the sensors in it, though all their samples were left out; `device` is the sender's
+    own id.  `beside` is the name that another device has, where this one's stream got its own.
+    """
 
     stream: str
     message: list[SampleBatch | Annotation]
     skipped: Counter[str]
-    format: Format
+    format: Format | None
+    sent: frozenset[Sensor] = frozenset()
+    device: str | None = None
+    beside: str | None = None
 
 
 def decode(
@@ -113,11 +101,33 @@ def decode_buffer(
     return _decoded(stream, contents, "phyphox_csv", options, t_received_ns)
 
 
-def _check_size(payload: bytes, max_payload_bytes: int) -> None:
-    if len(payload) > max_payload_bytes:
+def decode_label(payload: bytes, named: str, t_received_ns: int) -> Decoded:
+    """Return the label of stream `named` that is `payload`; raise `Refused` and nothing else.
+
+    A text, from now on, or `{"label": text, "t": ns since the epoch}`; empty ends the one before.
+    """
+    _check_size(payload, _MAX_LABEL_BYTES, "what a label may have")
+    label: Any = payload.decode("utf-8", "replace").strip()
+    t: Any = t_received_ns
+    if label.startswith("{"):
+        body = _parse(payload, _MAX_LABEL_BYTES)
+        label, t = body.pop("label", None), body.pop("t", t_received_ns)
+        if type(label) is not str or body:
+            raise Refused("bad_label", f'not {{"label": text, "t": ns}} alone: {payload[:80]!r}')
+    # U+FFFD stands for what is not UTF-8.
+    if not label.isprintable() or "\ufffd" in label or len(label) > _MAX_LABEL_CHARACTERS:
+        what = f"a printable text of at most {_MAX_LABEL_CHARACTERS} characters"
+        raise Refused("bad_label", f"a label must be {what}: {payload[:80]!r}")
+    if type(t) is not int or not t_received_ns / _SAME_AGE <= t <= t_received_ns * _SAME_AGE:
+        raise Refused("bad_time", f"t of a label must be ns since 1970, not {t!r:.80}")
+    stream = safe_id(named)
+    return Decoded(stream, [Annotation(stream, t, label)], Counter(), None)
+
+
+def _check_size(payload: bytes, max_bytes: int, limit: str = "max_payload_bytes") -> None:
+    if len(payload) > max_bytes:
         raise Refused(
-            "too_large",
-            f"a message of {len(payload)} bytes is over max_payload_bytes = {max_payload_bytes}",
+            "too_large", f"a message of {len(payload)} bytes is over {limit} = {max_bytes}"
         )
 
 
@@ -179,4 +189,5 @@ def _decoded(
             )
         )
     message += [Annotation(stream, t, label) for t, label in contents.annotations]
-    return Decoded(stream, message, contents.skipped, kind)
+    sent = frozenset(series.sensor for series in contents.series if series.times)
+    return Decoded(stream, message, contents.skipped, kind, sent, contents.device)

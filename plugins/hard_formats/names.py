@@ -21,5 +21,17 @@ def safe_id(name: str) -> str:
     """
     if _SAFE.fullmatch(name):
         return name
-    digest = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=_HASH_BYTES).hexdigest()
-    return f"{_UNSAFE_CHARACTER.sub('_', name)[:_KEPT_CHARACTERS]}_{digest}"
+    return f"{_UNSAFE_CHARACTER.sub('_', name)[:_KEPT_CHARACTERS]}_{_digest(name)}"
+
+
+def name_beside(stream: str, device: str) -> str:
+    """Return the name of a stream whose `device` sends under a name that another one has.
+
+    >>> name_beside("wrist-1", "7f3a9c")
+    'wrist-1-af3566'
+    """
+    return f"{stream[:_KEPT_CHARACTERS]}-{_digest(device)}"
+
+
+def _digest(name: str) -> str:
+    return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=_HASH_BYTES).hexdigest()

@@ -55,7 +55,8 @@ def read(body: dict[str, Any], options: Options) -> Contents:
     payload = body.get("payload")
     if type(payload) is not list:
         raise Refused("unknown_shape", f"no payload list; the keys are {list(body)[:8]!r}")
-    contents = Contents(text(body.get("deviceId")), [])
+    device = text(body.get("deviceId"))
+    contents = Contents(device, [], device=device)
     message_id = body.get("messageId")
     if type(message_id) is int and 0 <= message_id < T_END_NS:
         contents.message_id = message_id

@@ -13,6 +13,9 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
+from pydantic import Field
+
+from hard.api import PluginConfig
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,9 +48,8 @@ class Refused(Exception):  # noqa: N818 - an answer to the sender, not a fault
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the messages do not say about themselves.
+class Options(PluginConfig):
+    """What the messages do not say about themselves: a part of their sources' configuration.
 
     `format` "auto" tells them apart one by one.  `platform` gives the sign of Sensor Logger's
     acceleration; the units and `clock` belong to the plain JSON alone.
@@ -59,8 +61,8 @@ class Options:
     gyro_unit: GyroUnit = "rad/s"
     time_unit: TimeUnit = "ns"
     clock: Clock = "epoch"
-    max_delay_s: float = 3.0
-    max_payload_bytes: int = 262_144
+    max_delay_s: float = Field(3.0, ge=0.0, le=60.0)
+    max_payload_bytes: int = Field(262_144, ge=1024, le=16_777_216)
 
 
 @dataclass(slots=True)
@@ -77,12 +79,17 @@ class Series:
 
 @dataclass(slots=True)
 class Contents:
-    """What a message holds, whatever its format; `skipped` counts what was left out by reason."""
+    """What a message holds, whatever its format; `skipped` counts what was left out by reason.
+
+    `claimed_stream` names the stream unless the transport does; `device` is the sender's own id,
+    which two devices under one name do not share.
+    """
 
     claimed_stream: str | None
     series: list[Series]
     annotations: list[tuple[int, str]] = field(default_factory=list)
     message_id: int | None = None
+    device: str | None = None
     skipped: Counter[str] = field(default_factory=Counter)
 
 

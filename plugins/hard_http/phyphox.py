@@ -31,6 +31,7 @@ from hard.api import (
     Unit,
 )
 from hard_formats.names import safe_id
+from hard_formats.receiving import first_message
 from hard_http.buffers import (
     USUAL,
     Buffers,
@@ -41,7 +42,7 @@ from hard_http.buffers import (
     usual_sensors,
 )
 from hard_http.client import AwayError, TooLargeError, get
-from hard_http.running import first_message, run_until
+from hard_http.running import run_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +70,10 @@ class PhyphoxConfig(PluginConfig):
 
 
 class PhyphoxSource(Source[PhyphoxConfig]):
-    """Polls one phone and emits what each answer holds as one message."""
+    """A phone with the app phyphox, asked over HTTP (its "Allow remote access").
+
+    It is polled; what each answer holds is emitted as one message.
+    """
 
     Config = PhyphoxConfig
 

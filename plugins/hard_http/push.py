@@ -8,53 +8,34 @@ answers the requests.
 from __future__ import annotations
 
 import hmac
-import os
 import re
 import socket
-import stat
 import time
 from errno import EACCES, EADDRINUSE
 from ipaddress import ip_address
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
 from urllib.parse import parse_qsl, unquote
 
 from pydantic import AfterValidator, Field, model_validator
 
-from hard.api import (
-    Emit,
-    Message,
-    PluginConfig,
-    SampleBatch,
-    Source,
-    SourceUnavailable,
-    Stage,
-    Stop,
-)
-from hard_formats.admission import Admission
-from hard_formats.messages import (
-    AccelUnit,
-    Clock,
-    Format,
-    GyroUnit,
-    Options,
-    Platform,
-    Refused,
-    TimeUnit,
-    decode,
-)
-from hard_http.running import first_message, run_until
+from hard.api import Emit, SampleBatch, Source, SourceUnavailable, Stage, Stop
+from hard_formats.credentials import CredentialError, first_line, open_to_others
+from hard_formats.messages import Decoded, Refused, decode
+from hard_formats.receiving import ReceivingConfig, Reception, first_message
+from hard_http.running import run_until
 from hard_http.server import Answer, Head, Limits, serve
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
 
-_CREDENTIAL = "credential:"
+    from hard.api import Sensor
+
 _STREAM_LEVEL = "{stream}"
 _MIN_TOKEN_CHARACTERS = 16
 _TOKEN = re.compile(rf"[!-~]{{{_MIN_TOKEN_CHARACTERS},512}}")
 _BACKLOG = 128
-_IDLE_AFTER_S = 600.0
 _TOGETHER_S = 5.0
 """Sensors of one stream that were heard within this time count as sent together."""
 
@@ -66,6 +47,15 @@ NO_ACCELEROMETER = (
     "Switch on Accelerometer and Gravity in Sensor Logger (on Android Total Acceleration will do): "
     "the message holds no acceleration that can be used."
 )
+_FAULTS = {
+    "bad_time": "their time is missing or no count since 1970 in the right unit",
+    "wrong_type": "their values are not three numbers",
+    "not_finite": "a value is NaN, infinite or beyond float32",
+    "unit_unknown": "the uncalibrated accelerometer is neither in g nor in m/s2, or sent for less "
+    "than half a second: set platform, or switch on Accelerometer and Gravity",
+}
+"""Why samples were left out, for whoever holds the phone."""
+_STATUSES = {"not_allowed": 403, "too_many_streams": 403, "too_fast": 429, "undecodable": 500}
 
 
 def _checked_path(path: str) -> str:
@@ -78,26 +68,17 @@ def _checked_path(path: str) -> str:
     return path
 
 
-class HttpConfig(PluginConfig):
+class HttpConfig(ReceivingConfig):
     """Where to listen, who may send, and what the messages do not say about themselves."""
 
     host: str = Field("127.0.0.1", min_length=1)
     port: int = Field(8080, ge=1, le=65535)
     path: Annotated[str, AfterValidator(_checked_path)] = "/"
     token_file: str | None = None
-    format: Format = "auto"
-    platform: Platform | None = None
-    accel_unit: AccelUnit = "m/s2"
-    gyro_unit: GyroUnit = "rad/s"
-    time_unit: TimeUnit = "ns"
-    clock: Clock = "epoch"
-    allow: list[str] = Field(default=["*"])
     max_streams: int = Field(100, ge=1)
-    max_rate_hz: float = Field(2000.0, ge=1.0)
     max_payload_bytes: int = Field(1_048_576, ge=1024, le=16_777_216)
     max_connections: int = Field(32, ge=1, le=512)
     timeout_s: float = Field(30.0, ge=0.1, le=3600.0)
-    max_delay_s: float = Field(3.0, ge=0.0, le=60.0)
 
     @model_validator(mode="after")
     def _guarded_beyond_loopback(self) -> Self:
@@ -112,20 +93,6 @@ class HttpConfig(PluginConfig):
     def address(self) -> str:
         """Host and port for messages."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    @property
-    def options(self) -> Options:
-        """The part that decoding needs."""
-        return Options(
-            format=self.format,
-            platform=self.platform,
-            accel_unit=self.accel_unit,
-            gyro_unit=self.gyro_unit,
-            time_unit=self.time_unit,
-            clock=self.clock,
-            max_delay_s=self.max_delay_s,
-            max_payload_bytes=self.max_payload_bytes,
-        )
 
     @property
     def limits(self) -> Limits:
@@ -146,15 +113,16 @@ def is_loopback(host: str) -> bool:
 
 
 class HttpSource(Source[HttpConfig]):
-    """Listens for POSTed messages and emits each one's samples as one message."""
+    """Phones that push over HTTP: Sensor Logger, and whatever POSTs the same or a plain JSON.
+
+    Each message's samples are emitted as one message.
+    """
 
     Config = HttpConfig
 
     def __init__(self, name: str, config: HttpConfig, node: str = "hard") -> None:
         super().__init__(name, config, node)
-        self.admission = Admission(
-            config.allow, config.max_streams, config.max_rate_hz, _IDLE_AFTER_S
-        )
+        self.reception = Reception(config, self.skip)
         self._warned = False
 
     def run(self, emit: Emit, stop: Stop) -> None:
@@ -193,7 +161,7 @@ class HttpSource(Source[HttpConfig]):
             yield Stage("message", None, f"nothing came within {timeout_s:g} s", remedy)
 
     def _serve(self, listener: socket.socket, token: bytes | None, emit: Emit, stop: Stop) -> None:
-        run_until(stop, serve(listener, _Reception(self, token, emit), self.config.limits))
+        run_until(stop, serve(listener, _Desk(self, token, emit), self.config.limits))
 
     def _warn(self) -> None:
         config = self.config
@@ -207,32 +175,21 @@ class HttpSource(Source[HttpConfig]):
                 self.name,
                 config.address,
             )
-        path = Path(config.token_file or "")
-        if path.is_file() and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            remedy = "is open to other users: chmod 600 it"
-            self.log.warning("%s: token_file %r %s", self.name, str(path), remedy)
+        if (insecurity := open_to_others("token_file", config.token_file)) is not None:
+            self.log.warning("%s: %s", self.name, insecurity)
 
 
 def read_token(token_file: str | None) -> bytes | None:
-    """Return the first line of a file, or of the systemd credential named `credential:NAME`."""
+    """Return the first line of a file if it makes a token."""
     if token_file is None:
         return None
-    path = Path(token_file)
-    if token_file.startswith(_CREDENTIAL):
-        folder = os.environ.get("CREDENTIALS_DIRECTORY")
-        if folder is None:
-            raise SourceUnavailable(
-                f"token_file {token_file!r}: $CREDENTIALS_DIRECTORY is not set; add "
-                "LoadCredential= to the unit or name a file"
-            )
-        path = Path(folder, token_file.removeprefix(_CREDENTIAL))
     try:
-        token = path.read_text(encoding="utf-8").partition("\n")[0].strip()
-    except (OSError, UnicodeError) as error:
-        raise SourceUnavailable(f"token_file {str(path)!r} can't be read: {error}") from error
+        token = first_line("token_file", token_file).strip()
+    except CredentialError as error:
+        raise SourceUnavailable(str(error)) from error
     if not _TOKEN.fullmatch(token):
         raise SourceUnavailable(
-            f"token_file {str(path)!r}: its first line must be at least {_MIN_TOKEN_CHARACTERS} "
+            f"token_file {token_file!r}: its first line must be at least {_MIN_TOKEN_CHARACTERS} "
             "printable ASCII characters without spaces, such as `openssl rand -hex 16` makes"
         )
     return token.encode()
@@ -254,14 +211,13 @@ def listen(config: HttpConfig) -> socket.socket:
         ) from error
 
 
-class _Reception:
+class _Desk:
     """The `Site` of one run: lets requests in, hands samples on, says what a sender lacks."""
 
     def __init__(self, source: HttpSource, token: bytes | None, emit: Emit) -> None:
         self._source, self._token, self._emit = source, token, emit
         self._config = source.config
-        self._options = source.config.options
-        self._heard: dict[str, dict[str, float]] = {}  # stream -> sensor -> monotonic s
+        self._heard: dict[str, dict[Sensor, float]] = {}  # stream -> sensor -> monotonic s
         levels = (
             "(?P<stream>[^/]+)" if level == _STREAM_LEVEL else re.escape(level)
             for level in source.config.path.split("/")
@@ -293,30 +249,23 @@ class _Reception:
         """Decode, emit, and answer 200, or 499 with the sentence that the app shows."""
         match = self._path.fullmatch(head.path)
         named = match.groupdict().get("stream") if match else None
-        try:
-            decoded = decode(
+        now_s = time.monotonic()
+        taken = self._source.reception.take(
+            lambda: decode(
                 body,
-                self._options,
+                self._config,
                 named=unquote(named) if named else None,
                 fallback=self._source.name,
                 t_received_ns=time.time_ns(),
-            )
-        except Refused as refused:
-            self.turned_away(refused.reason, f"{head.peer}: {refused}")
-            return Answer(499, f"hard can't read this: {refused}.")
-        except Exception as error:  # noqa: BLE001 - no message may end the loop, not even by a bug
-            self.turned_away("undecodable", f"{head.peer}: decoding failed with {error!r}: a bug")
-            return Answer(500, "hard failed on this message: a bug, see its log.")
-        for reason, n in decoded.skipped.items():
-            if n:
-                self._source.skip(reason, f"{decoded.stream!r}: {n} samples left out", n)
-        now_s = time.monotonic()
-        refusal = self._admit(decoded.stream, decoded.message, now_s)
-        if refusal is not None:
-            return refusal
-        if decoded.message:
-            self._emit(decoded.message)
-        return self._verdict(decoded.stream, decoded.message, now_s)
+            ),
+            head.peer,
+            now_s,
+        )
+        if isinstance(taken, Refused):
+            return Answer(_STATUSES.get(taken.reason, 499), f"hard can't take this: {taken}.")
+        if taken.message:
+            self._emit(taken.message)
+        return self._verdict(taken, now_s)
 
     def _knows(self, head: Head) -> bool:
         if self._token is None:
@@ -331,26 +280,48 @@ class _Reception:
         same = [hmac.compare_digest(each.encode(), self._token) for each in offered]
         return any(same)
 
-    def _admit(self, stream: str, message: Message, now_s: float) -> Answer | None:
-        n_samples = sum(len(part) for part in message if isinstance(part, SampleBatch))
-        try:
-            self._source.admission.admit(stream, n_samples, now_s)
-        except Refused as refused:
-            self.turned_away(refused.reason, str(refused))
-            return Answer(429 if refused.reason == "too_fast" else 403, f"hard: {refused}.")
-        return None
+    def _verdict(self, taken: Decoded, now_s: float) -> Answer:
+        sensors = self._heard_of(taken, now_s)
+        lacking = _lacking(sensors)
+        if lacking is None:
+            return Answer(200, "") if taken.beside is None else Answer(499, _misnamed(taken))
+        if taken.skipped["unit_unknown"] or _lacking(sensors | taken.sent) is None:
+            return Answer(499, _faults(taken.skipped))
+        reason, missing = lacking
+        self.turned_away(reason, f"stream {taken.stream!r}: {missing}")
+        return Answer(499, missing)
 
-    def _verdict(self, stream: str, message: Message, now_s: float) -> Answer:
-        heard = self._heard.pop(stream, {})  # put back last: the idlest stream is the first
+    def _heard_of(self, taken: Decoded, now_s: float) -> set[Sensor]:
+        """Return the sensors of which usable samples came lately, this message's among them."""
+        heard = self._heard.pop(taken.stream, {})  # put back last: the idlest stream is the first
         if len(self._heard) >= self._config.max_streams:
             del self._heard[next(iter(self._heard))]
-        self._heard[stream] = heard
-        heard |= {part.sensor: now_s for part in message if isinstance(part, SampleBatch)}
-        sensors = {sensor for sensor, at_s in heard.items() if now_s - at_s <= _TOGETHER_S}
-        if "accel" in sensors or {"linear_accel", "gravity"} <= sensors:
-            return Answer(200, "")
-        reason, missing = "no_accelerometer", NO_ACCELEROMETER
-        if "linear_accel" in sensors:
-            reason, missing = "no_gravity", NO_GRAVITY
-        self.turned_away(reason, f"stream {stream!r}: {missing}")
-        return Answer(499, missing)
+        self._heard[taken.stream] = heard
+        heard |= {part.sensor: now_s for part in taken.message if isinstance(part, SampleBatch)}
+        return {sensor for sensor, at_s in heard.items() if now_s - at_s <= _TOGETHER_S}
+
+
+def _lacking(sensors: AbstractSet[Sensor]) -> tuple[str, str] | None:
+    """Return why these sensors serve no model, a word and a sentence; None if they do."""
+    if "accel" in sensors or {"linear_accel", "gravity"} <= sensors:
+        return None
+    if "linear_accel" in sensors:
+        return "no_gravity", NO_GRAVITY
+    return "no_accelerometer", NO_ACCELEROMETER
+
+
+def _faults(skipped: Counter[str]) -> str:
+    """Say what is wrong with the samples of a message whose sensors would do."""
+    told = [
+        f"{n} samples are left out as {reason}: {_FAULTS[reason]}"
+        for reason, n in skipped.items()
+        if n and reason in _FAULTS
+    ]
+    return f"The sensors would do, but {'; '.join(told)}."
+
+
+def _misnamed(taken: Decoded) -> str:
+    return (
+        f"Another device sends as stream {taken.beside!r}: give this one a name of its own in its "
+        f"URL; until then it is stream {taken.stream!r}."
+    )

@@ -29,7 +29,10 @@ class JsonlSinkConfig(PluginConfig):
 
 
 class JsonlSink(Sink[JsonlSinkConfig]):
-    """Appends one line per event and confirms it when it is on the disk."""
+    """Events in a file, one line of JSON each, for scripts and archives.
+
+    An event is confirmed when it is on the disk.
+    """
 
     Config = JsonlSinkConfig
 

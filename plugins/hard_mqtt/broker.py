@@ -9,8 +9,6 @@ import contextlib
 import os
 import socket
 import ssl
-import stat
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, cast
 
 from paho.mqtt.client import Client, WebsocketConnectionError
@@ -18,12 +16,12 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from pydantic import Field, model_validator
 
 from hard.api import PluginConfig
+from hard_formats.credentials import CredentialError, credential_path, first_line, open_to_others
 
 if TYPE_CHECKING:
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
-_CREDENTIAL = "credential:"
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _TCP_TIMEOUT_S = 3.0
 _VERSIONS = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
@@ -192,19 +190,21 @@ def tls_context(config: BrokerConfig) -> ssl.SSLContext:
     """Return how to verify the broker and who we are; raise BrokerAwayError naming file and key."""
     key, name = "ca_file", config.ca_file
     try:
-        ca = None if name is None else str(_path(key, name))
+        ca = None if name is None else str(credential_path(key, name))
         context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=ca)
         # Python 3.13 began to ask for extensions that home-made certificates lack (those made as
         # mosquitto's manual says); trust, dates and name are verified all the same.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         if config.client_cert is not None:
             key, name = "client_cert", config.client_cert
-            cert = _path(key, name)
+            cert = credential_path(key, name)
             cert.read_bytes()  # load_cert_chain does not say which of its files is missing
             if config.client_key is not None:
                 key, name = "client_key", config.client_key
             # The empty password keeps OpenSSL from asking on the terminal.
-            context.load_cert_chain(cert, _path(key, name), password="")
+            context.load_cert_chain(cert, credential_path(key, name), password="")
+    except CredentialError as error:
+        raise BrokerAwayError(str(error)) from error
     except OSError as error:  # SSLError is one
         raise BrokerAwayError(
             f"{key} {name!r} can't be used ({error}): it must be a readable PEM file"
@@ -213,28 +213,14 @@ def tls_context(config: BrokerConfig) -> ssl.SSLContext:
     return context
 
 
-def _path(key: str, name: str) -> Path:
-    """Return the path of a file, or of the systemd credential named `credential:NAME`."""
-    if not name.startswith(_CREDENTIAL):
-        return Path(name)
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    if folder is None:
-        raise BrokerAwayError(
-            f"{key} {name!r}: $CREDENTIALS_DIRECTORY is not set; add LoadCredential= to the unit "
-            "or name a file"
-        )
-    return Path(folder, name.removeprefix(_CREDENTIAL))
-
-
 def read_password(password_file: str | None) -> str | None:
-    """Return the first line of a file, or of the systemd credential named `credential:NAME`."""
+    """Return the first line of a file; raise BrokerAwayError naming it if it can't be read."""
     if password_file is None:
         return None
-    path = _path("password_file", password_file)
     try:
-        return path.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
-    except (OSError, UnicodeError) as error:
-        raise BrokerAwayError(f"password_file {str(path)!r} can't be read: {error}") from error
+        return first_line("password_file", password_file)
+    except CredentialError as error:
+        raise BrokerAwayError(str(error)) from error
 
 
 def insecurities(config: BrokerConfig) -> list[str]:
@@ -245,11 +231,6 @@ def insecurities(config: BrokerConfig) -> list[str]:
             f"MQTT to {config.address} is not encrypted: whoever shares the network can read "
             "motion data and password; set tls = true or keep it to a network you trust"
         )
-    for key in ("password_file", "client_key"):
-        name = getattr(config, key)
-        if name is None or name.startswith(_CREDENTIAL):
-            continue
-        path = Path(name)
-        if path.exists() and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            found.append(f"{key} {str(path)!r} is open to other users: chmod 600 it")
+    files = {"password_file": config.password_file, "client_key": config.client_key}
+    found += filter(None, (open_to_others(key, name) for key, name in files.items()))
     return found

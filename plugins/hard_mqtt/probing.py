@@ -135,7 +135,7 @@ class _Heard:
             return
         batches = [part for part in decoded.message if isinstance(part, SampleBatch)]
         if batches and not self.batches:
-            self._format = decoded.format
+            self._format = decoded.format or ""
             self._from = f"{decoded.format} on topic {topic!r}, stream {decoded.stream!r}"
         # Of one sender only: what another lacks is not its fault.
         same = not self.batches or (batches and batches[0].stream == self.batches[0].stream)

@@ -42,7 +42,10 @@ class MqttSinkConfig(BrokerConfig):
 
 
 class MqttSink(Sink[MqttSinkConfig]):
-    """Publishes with QoS 1 and confirms what the broker has taken."""
+    """Events and states over MQTT, for home automation and dashboards.
+
+    Published with QoS 1, and confirmed when the broker has taken them.
+    """
 
     Config = MqttSinkConfig
     retry_refused_s = 60.0

@@ -7,85 +7,64 @@ runtime runs it in a thread of its own and calls `run` again after `SourceUnavai
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from hard.api import Emit, SampleBatch, Source, SourceUnavailable, Stage, Stop
-from hard_formats.admission import Admission
-from hard_formats.messages import (
-    AccelUnit,
-    Clock,
-    Decoded,
-    Format,
-    GyroUnit,
-    Options,
-    Platform,
-    Refused,
-    TimeUnit,
-    decode,
-    decode_buffer,
-)
+from hard.api import Emit, Source, SourceUnavailable, Stage, Stop
+from hard_formats.messages import Decoded, Refused, decode, decode_buffer, decode_label
 from hard_formats.names import safe_id
 from hard_formats.phyphox import BufferJoiner, is_buffer
+from hard_formats.receiving import ReceivingConfig, Reception
 from hard_mqtt.broker import BrokerAwayError, BrokerConfig, insecurities
 from hard_mqtt.probing import listened, reached
 from hard_mqtt.subscriber import Subscriber
-from hard_mqtt.topics import checked_pattern, stream_in_topic
+from hard_mqtt.topics import (
+    STREAM_LEVEL,
+    checked_pattern,
+    fits,
+    stream_in_topic,
+    subscription,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from paho.mqtt.client import MQTTMessage
 
-_IDLE_AFTER_S = 600.0
-
 Topic = Annotated[str, AfterValidator(checked_pattern)]
 
 
-class MqttSourceConfig(BrokerConfig):
+class MqttSourceConfig(BrokerConfig, ReceivingConfig):
     """What to listen to, and what the messages do not say about themselves."""
 
     topics: list[Topic] = Field(default=["sensor-logger"], min_length=1)
-    format: Format = "auto"
-    platform: Platform | None = None
-    accel_unit: AccelUnit = "m/s2"
-    gyro_unit: GyroUnit = "rad/s"
-    time_unit: TimeUnit = "ns"
-    clock: Clock = "epoch"
-    allow: list[str] = Field(default=["*"])
-    max_payload_bytes: int = Field(262_144, ge=1024, le=16_777_216)
-    max_streams: int = Field(1000, ge=1)
-    max_rate_hz: float = Field(2000.0, ge=1.0)
-    max_delay_s: float = Field(3.0, ge=0.0, le=60.0)
+    label_topic: Topic | None = None
 
-    @property
-    def options(self) -> Options:
-        """The part that decoding needs."""
-        return Options(
-            format=self.format,
-            platform=self.platform,
-            accel_unit=self.accel_unit,
-            gyro_unit=self.gyro_unit,
-            time_unit=self.time_unit,
-            clock=self.clock,
-            max_delay_s=self.max_delay_s,
-            max_payload_bytes=self.max_payload_bytes,
-        )
+    @model_validator(mode="after")
+    def _label_topic_is_its_own(self) -> Self:
+        if self.label_topic is not None and STREAM_LEVEL not in self.label_topic:
+            raise ValueError(
+                f"label_topic {self.label_topic!r}: one level must be {STREAM_LEVEL}, such as "
+                '"hard/label/{stream}"'
+            )
+        if self.label_topic in self.topics:
+            raise ValueError("label_topic is one of topics too: give labels a topic of their own")
+        return self
 
 
 class MqttSource(Source[MqttSourceConfig]):
-    """Subscribes to topics and emits each message's samples as one message."""
+    """Phones and boards that publish over MQTT: Sensor Logger, SensorSpot, phyphox, plain JSON.
+
+    Each message's samples are emitted as one message.
+    """
 
     Config = MqttSourceConfig
 
     def __init__(self, name: str, config: MqttSourceConfig, node: str = "hard") -> None:
         super().__init__(name, config, node)
-        self._options = config.options
         self._joiner = BufferJoiner()
-        self._admission = Admission(
-            config.allow, config.max_streams, config.max_rate_hz, _IDLE_AFTER_S
-        )
+        self._reception = Reception(config, self.skip)
         self._warned = False
 
     def run(self, emit: Emit, stop: Stop) -> None:
@@ -111,7 +90,11 @@ class MqttSource(Source[MqttSourceConfig]):
     def _subscriber(self, suffix: str) -> Subscriber:
         client_id = f"{safe_id(self.node)}-source-{safe_id(self.name)}{suffix}"
         config = self.config
-        return Subscriber(config, client_id, config.topics, config.max_payload_bytes)
+        topics, labels = list(config.topics), config.label_topic
+        # Of two subscriptions that overlap a broker may send every message twice.
+        if labels is not None and not any(fits(topic, subscription(labels)) for topic in topics):
+            topics.append(labels)
+        return Subscriber(config, client_id, topics, config.max_payload_bytes)
 
     def _warn(self) -> None:
         if not self._warned:
@@ -128,33 +111,29 @@ class MqttSource(Source[MqttSourceConfig]):
         if message.retain:
             self.skip("retained", f"retained messages are old, the one on {topic!r} is left out")
             return
-        try:
-            decoded = self._decoded(topic, bytes(message.payload))
-            if decoded.message:
-                n_samples = sum(len(p) for p in decoded.message if isinstance(p, SampleBatch))
-                self._admission.admit(decoded.stream, n_samples, time.monotonic())
-        except Refused as refused:
-            self.skip(refused.reason, f"topic {topic!r}: {refused}")
-            return
-        except Exception as error:  # noqa: BLE001 - no message may end the loop, not even by a bug
-            self.skip("undecodable", f"topic {topic!r}: decoding failed with {error!r}: a bug")
-            return
-        for reason, n in decoded.skipped.items():
-            if n:
-                self.skip(reason, f"topic {topic!r}: {n} samples left out", n)
-        if decoded.message:
-            emit(decoded.message)
+        taken = self._reception.take(
+            lambda: self._decoded(topic, bytes(message.payload)),
+            f"topic {topic!r}",
+            time.monotonic(),
+        )
+        if not isinstance(taken, Refused) and taken.message:
+            emit(taken.message)
 
     def _decoded(self, topic: str, payload: bytes) -> Decoded:
-        named = stream_in_topic(tuple(self.config.topics), topic)
-        now_ns = time.time_ns()
+        config, now_ns = self.config, time.time_ns()
+        if config.label_topic is not None and fits(config.label_topic, topic):
+            named = stream_in_topic((config.label_topic,), topic)
+            if named is None:
+                raise Refused("bad_label", "the label's topic names no stream")
+            return decode_label(payload, named, now_ns)
+        named = stream_in_topic(tuple(config.topics), topic)
         if self._is_comma_list(topic, payload):
             return decode_buffer(
-                self._joiner, topic, payload, self._options, named=named, t_received_ns=now_ns
+                self._joiner, topic, payload, config, named=named, t_received_ns=now_ns
             )
-        return decode(payload, self._options, named=named, fallback=topic, t_received_ns=now_ns)
+        return decode(payload, config, named=named, fallback=topic, t_received_ns=now_ns)
 
     def _is_comma_list(self, topic: str, payload: bytes) -> bool:
-        if self._options.format == "auto":
+        if self.config.format == "auto":
             return is_buffer(topic) and not payload.lstrip().startswith(b"{")
-        return self._options.format == "phyphox_csv"
+        return self.config.format == "phyphox_csv"

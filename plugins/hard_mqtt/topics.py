@@ -19,6 +19,15 @@ def subscription(pattern: str) -> str:
     return pattern.replace(STREAM_LEVEL, "+")
 
 
+def fits(pattern: str, topic: str) -> bool:
+    """Tell whether a pattern's filter takes a topic in.
+
+    >>> fits("hard/label/{stream}", "hard/label/wrist-1")
+    True
+    """
+    return topic_matches_sub(subscription(pattern), topic)
+
+
 def stream_in_topic(patterns: tuple[str, ...], topic: str) -> str | None:
     """Return the level of `topic` that the first matching pattern calls `{stream}`, if any.
 
@@ -26,7 +35,7 @@ def stream_in_topic(patterns: tuple[str, ...], topic: str) -> str | None:
     'wrist-1'
     """
     for pattern in patterns:
-        if STREAM_LEVEL in pattern and topic_matches_sub(subscription(pattern), topic):
+        if STREAM_LEVEL in pattern and fits(pattern, topic):
             return topic.split("/")[pattern.split("/").index(STREAM_LEVEL)] or None
     return None
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 import termios
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import serial
@@ -36,6 +38,14 @@ _REMEDIES: dict[int | None, str] = {
     errno.EBUSY: "another program has it (a serial monitor, ModemManager): end that",
     errno.EAGAIN: "another program has it (a serial monitor, another source): end that",
 }
+_NAME_A_PORT = "name the port's path; `hard sources scan` lists them"
+_OTHER_THINGS = (
+    (stat.S_ISDIR, "a folder", _NAME_A_PORT),
+    (stat.S_ISREG, "a file", f"`hard replay --format` reads a dump, or {_NAME_A_PORT}"),
+    (stat.S_ISFIFO, "a pipe", _NAME_A_PORT),
+    (stat.S_ISSOCK, "a socket", _NAME_A_PORT),
+    (stat.S_ISBLK, "a disk", _NAME_A_PORT),
+)
 
 
 class Port:
@@ -47,9 +57,7 @@ class Port:
         try:
             self._serial = serial.Serial(path, baud, timeout=READ_TIMEOUT_S, exclusive=True)
         except _FAILURES as error:
-            code = getattr(error, "errno", None)
-            cause = error if code is None else os.strerror(code)
-            remedy = _REMEDIES.get(code, "unplug it and plug it in again")
+            cause, remedy = _why_not(path, error)
             raise SourceUnavailable(f"cannot open {path}: {cause}: {remedy}") from error
 
     def read(self) -> tuple[bytes, int]:
@@ -84,6 +92,29 @@ class Port:
     ) -> None:
         """Close it."""
         self._serial.close()
+
+
+def _why_not(path: str, error: Exception) -> tuple[str, str]:
+    """Return what keeps a port from being opened, and the remedy."""
+    for is_it, what, remedy in _OTHER_THINGS:
+        if _mode(path) and is_it(_mode(path)):
+            return f"it is {what}, no serial port", remedy
+    code = getattr(error, "errno", None)
+    if code is None and _is_no_terminal(error.__context__):
+        return "it is another device, no serial port", _NAME_A_PORT
+    cause = str(error) if code is None else os.strerror(code)
+    return cause, _REMEDIES.get(code, "unplug it and plug it in again")
+
+
+def _mode(path: str) -> int:
+    try:
+        return Path(path).stat().st_mode
+    except (OSError, ValueError):
+        return 0
+
+
+def _is_no_terminal(error: BaseException | None) -> bool:
+    return isinstance(error, termios.error) and error.args[:1] == (errno.ENOTTY,)
 
 
 def usb_ids(text: str) -> str:

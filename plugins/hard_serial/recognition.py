@@ -37,6 +37,8 @@ ENOUGH_READINGS = 3
 """No noise looks like so many readings of one format."""
 RESET_S = 2.5
 """An Arduino that opening has reset says nothing for so long."""
+_SILENT = "silent: wake the device, check its wires, then scan again, or set its format and baud"
+_UNKNOWN = "speaks nothing known: set its format and baud, if you know them"
 _BY_ID = Path("/dev/serial/by-id")
 
 
@@ -77,9 +79,10 @@ def listen(port: Port, framings: Mapping[str, Framing], timeout_s: float) -> Hea
 def recognise(path: str, timeout_s: float, detail: str = "") -> Found:
     """Return what speaks on the port at `path`, after at most about `timeout_s`.
 
-    `settings` is empty where nothing was understood; `detail` then says why.
+    `settings` name the port alone where nothing was understood; `detail` then says why.
     """
     told = f" ({detail})" if detail else ""
+    here = {"plugin": "serial", "port": path}
     spoke = False
     try:
         with Port(path, LIKELY_BAUDS[0]) as port:
@@ -92,11 +95,10 @@ def recognise(path: str, timeout_s: float, detail: str = "") -> Found:
                 spoke = spoke or heard.n_bytes > 0
                 if heard.format is not None:
                     rate = f"{heard.format} at {baud} baud, {heard.rate_hz:.0f} readings a second"
-                    settings = {"plugin": "serial", "port": path, "format": heard.format}
-                    return Found(path, rate + told, settings | {"baud": baud})
+                    return Found(path, rate + told, here | {"format": heard.format, "baud": baud})
     except SourceUnavailable as error:
-        return Found(path, f"{error}{told}")
-    return Found(path, ("speaks nothing known" if spoke else "silent") + told)
+        return Found(path, f"{error}{told}", here)
+    return Found(path, (_UNKNOWN if spoke else _SILENT) + told, here)
 
 
 def scan_ports(timeout_s: float) -> Iterator[Found]:

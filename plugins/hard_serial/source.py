@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from hard.api import Declared, PluginConfig, Source, SourceUnavailable, Stage
+from hard.api import NS_PER_S, Declared, PluginConfig, Source, SourceUnavailable, Stage
 from hard_formats.framing import FRAMINGS, Framing, FramingName, TextOptions
 from hard_formats.names import safe_id
 from hard_formats.text_lines import COLUMNS, Text
@@ -43,6 +43,10 @@ _SKIPPED = {
     "restarted": "the device stalled or changed its rate; its clock is found anew",
     "unstamped": "readings during a stall, before their time could be known",
 }
+_CHECK_WIRES = (
+    "is the device on, its TX wired to this port's RX and ground to ground, is the baud right, and "
+    "does it send without being asked?"
+)
 _TEXT_ONLY = ("columns", "separator", "accel_unit", "gyro_unit", "accel_scale", "gyro_scale")
 
 
@@ -110,13 +114,16 @@ class SerialConfig(PluginConfig):
 
 
 class SerialSource(Source[SerialConfig]):
-    """Emits a device's readings four times a second, stamped by its own recovered clock.
+    """A motion sensor on a wire: WitMotion, BNO08x, Arduino and other text, Razor AHRS, VectorNav.
 
-    A stamp is the host's monotonic time at which a reading was taken, less a constant delay of the
-    link, plus what the wall clock was ahead at the start; it is read anew when the device stalled.
+    Its readings are emitted four times a second, stamped by its own recovered clock.  A stamp is
+    the host's monotonic time at which a reading was taken, less a constant delay of the link, plus
+    what the wall clock was ahead at the start; it is read anew when the device stalled.
     """
 
     Config: ClassVar[type[SerialConfig]] = SerialConfig
+    silent_after_s: ClassVar[float] = 5.0
+    """A device that sends no byte for so long is mentioned; an Arduino needs half of it to boot."""
 
     def run(self, emit: Emit, stop: Stop) -> None:
         """Read until `stop`; raise `SourceUnavailable` when the device is not there."""
@@ -126,13 +133,22 @@ class SerialSource(Source[SerialConfig]):
         with Port(config.path(), config.speed) as port:
             self.log.info("%s: reading %s at %d baud", self.name, port.path, config.speed)
             device = Device(framing, config.declared(framing), stream, _wall_ahead_ns)
+            heard_ns = time.monotonic_ns()
             while not stop.is_set():
                 data, arrived_ns = port.read()
                 if data:
+                    heard_ns = arrived_ns
                     message = device.feed(data, arrived_ns)
                     self._tell(device, port.path)
                     if message:
                         emit(message)
+                elif arrived_ns - heard_ns >= self.silent_after_s * NS_PER_S:
+                    heard_ns = arrived_ns
+                    self.skip("silent", self._silence(port.path))
+
+    def _silence(self, path: str) -> str:
+        opened = f"{path}: opened at {self.config.speed} baud"
+        return f"{opened}, but no byte came for {self.silent_after_s:g} s: {_CHECK_WIRES}"
 
     def _tell(self, device: Device, path: str) -> None:
         """Count what was left out, and give up on a device that makes no sense."""
@@ -144,7 +160,8 @@ class SerialSource(Source[SerialConfig]):
         if not device.is_intelligible:
             raise SourceUnavailable(
                 f"{path} sends bytes but no {self.config.format} reading in {UNINTELLIGIBLE_S:g} s "
-                f"at {self.config.speed} baud: check format and baud (`hard sources scan`)"
+                f"at {self.config.speed} baud: check format and baud (`hard sources scan` tells "
+                "them), and the wires, which must share their ground"
             )
 
     def probe(self, timeout_s: float) -> Iterator[Stage]:
@@ -163,9 +180,7 @@ class SerialSource(Source[SerialConfig]):
         heard = listen(port, {self.config.format: self.config.framing()}, timeout_s)
         speed = f"{self.config.speed} baud"
         if not heard.n_bytes:
-            yield Stage(
-                "bytes", False, f"nothing in {timeout_s:g} s", "wake the device; check its TX"
-            )
+            yield Stage("bytes", False, f"nothing in {timeout_s:g} s", _CHECK_WIRES)
             return
         yield Stage("bytes", True, f"{heard.n_bytes} bytes")
         if heard.format is None:

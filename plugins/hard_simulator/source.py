@@ -147,12 +147,13 @@ def _changes(bouts: Iterator[Bout]) -> Iterator[tuple[float, str]]:
 
 
 class SimulatorSource(Source[SimulatorConfig]):
-    """Emits the SYNTHETIC motion of `streams` wearers named sim-1, sim-2 ...
+    """SYNTHETIC motion of made-up wearers, to try everything without a sensor.
 
-    A message is one second of one stream.  In real time a message comes when its second is over,
-    stamped by the wall clock of the start and the monotonic clock since, so that a step of the
-    wall clock neither floods nor stalls; the script repeats until `stop`.  Otherwise messages come
-    as fast as `emit` takes them, stamped from `start` on, once through the script.
+    The `streams` wearers are named sim-1, sim-2 ...  A message is one second of one stream.  In
+    real time a message comes when its second is over, stamped by the wall clock of the start and
+    the monotonic clock since, so that a step of the wall clock neither floods nor stalls; the
+    script repeats until `stop`.  Otherwise messages come as fast as `emit` takes them, stamped
+    from `start` on, once through the script.
     """
 
     Config: ClassVar[type[SimulatorConfig]] = SimulatorConfig

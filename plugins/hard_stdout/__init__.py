@@ -23,7 +23,10 @@ class StdoutSinkConfig(PluginConfig):
 
 
 class StdoutSink(Sink[StdoutSinkConfig]):
-    """Prints one line per event and confirms it when it is flushed."""
+    """Events on the standard output, one line of JSON each, for pipes and the journal.
+
+    An event is confirmed when it is flushed.
+    """
 
     Config = StdoutSinkConfig
 

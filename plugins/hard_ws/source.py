@@ -13,7 +13,6 @@ import socket
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from threading import Event, Timer
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote, urlsplit
 
@@ -25,7 +24,6 @@ from websockets.sync.client import connect
 from hard.api import (
     Emit,
     Found,
-    Message,
     PluginConfig,
     SampleBatch,
     Source,
@@ -34,6 +32,7 @@ from hard.api import (
     Stop,
 )
 from hard_formats.messages import Options, Refused, decode
+from hard_formats.receiving import first_message, read
 from hard_ws.discovery import services
 
 if TYPE_CHECKING:
@@ -97,9 +96,16 @@ class WsConfig(PluginConfig):
 
 
 class WsSource(Source[WsConfig]):
-    """Listens to one phone; the stream has the name of the instance unless configured."""
+    """An Android phone with the app SensorServer, over a WebSocket.
+
+    The stream has the name of the instance unless configured.
+    """
 
     Config = WsConfig
+
+    def __init__(self, name: str, config: WsConfig, node: str = "hard") -> None:
+        super().__init__(name, config, node)
+        self._options = config.options
 
     def run(self, emit: Emit, stop: Stop) -> None:
         """Listen until `stop`; raise `SourceUnavailable` when the phone refuses or goes away."""
@@ -124,7 +130,7 @@ class WsSource(Source[WsConfig]):
                 pass
             yield Stage(step, True, f"{self._shown} speaks WebSocket")
             step = "sample"
-            message = self._first_message(timeout_s)
+            message = first_message(self.run, timeout_s)
         except SourceUnavailable as error:
             yield Stage(step, False, str(error), "see above")
             return
@@ -218,40 +224,19 @@ class WsSource(Source[WsConfig]):
         return [_joined(parts) for parts in by_sensor.values()]
 
     def _decoded(self, payload: bytes) -> list[SampleBatch]:
-        try:
-            decoded = decode(
+        decoded = read(
+            lambda: decode(
                 payload,
-                self.config.options,
+                self._options,
                 named=self.config.stream or self.name,
                 t_received_ns=time.time_ns(),
-            )
-        except Refused as refused:
-            self.skip(refused.reason, f"{self._shown}: {refused}")
+            ),
+            self._shown,
+            self.skip,
+        )
+        if isinstance(decoded, Refused):
             return []
-        except Exception as error:  # noqa: BLE001 - no message may end the loop, not even by a bug
-            self.skip("undecodable", f"{self._shown}: decoding failed with {error!r}: a bug")
-            return []
-        for reason, n in decoded.skipped.items():
-            if n:
-                self.skip(reason, f"{self._shown}: {n} samples left out", n)
         return [part for part in decoded.message if isinstance(part, SampleBatch)]
-
-    def _first_message(self, timeout_s: float) -> Message | None:
-        seen: list[Message] = []
-        stop = Event()
-
-        def emit(message: Message) -> None:
-            seen.append(message)
-            stop.set()
-
-        timer = Timer(timeout_s, stop.set)
-        timer.start()
-        try:
-            self.run(emit, stop)
-        finally:
-            timer.cancel()
-            timer.join()
-        return seen[0] if seen else None
 
 
 def _joined(parts: list[SampleBatch]) -> SampleBatch:

@@ -176,6 +176,16 @@ def test_quotes_carriage_returns_spaces_blank_lines_and_a_byte_order_mark_are_fi
     assert skipped == []
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b" \t\n"])
+@pytest.mark.parametrize("block_bytes", [100, 64 * 1024])
+def test_blank_lines_in_any_number_leave_rows_and_their_numbers_as_they_are(end, block_bytes):
+    rows = (b"1,0.5,n,2,l", b"bad", b"3,0.5,n,2,l")
+    text = HEADER + b"".join(end * 1000 + row + end for row in rows) + end * 1000
+    found, times_ns, _, _, skipped = read(text, block_bytes=block_bytes)
+    assert (found, times_ns) == ([0, 2], [1, 3])
+    assert skipped == ["wrong_columns"]
+
+
 def test_what_stands_in_an_ignored_column_does_no_harm():
     assert read(HEADER + b"1,2,nan,4,l\n2,3,,5,l\n", NUMBERS_ONLY)[1] == [1, 2]
 

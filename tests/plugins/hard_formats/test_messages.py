@@ -2,13 +2,15 @@
 
 import json
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hard.api import Annotation
 from hard.testing import check_message
-from hard_formats.messages import Options, Refused, decode, decode_buffer
+from hard_formats.messages import Options, Refused, decode, decode_buffer, decode_label
 from hard_formats.phyphox import BufferJoiner
 from tests.plugins.hard_formats.phone_messages import (
     T0,
@@ -90,6 +92,56 @@ def test_a_message_of_another_shape_is_refused_by_name(body, reason):
 
 def test_a_message_over_the_limit_is_refused_before_parsing():
     assert refusal(b"[" * 2000, max_payload_bytes=1999).reason == "too_large"
+
+
+@pytest.mark.parametrize(
+    ("payload", "label"),
+    [
+        (b"stairs", Annotation("wrist-1", T_RECEIVED, "stairs")),
+        (" Stühle rücken\n".encode(), Annotation("wrist-1", T_RECEIVED, "Stühle rücken")),
+        (b"", Annotation("wrist-1", T_RECEIVED, "")),
+        (b'{"label": "stairs"}', Annotation("wrist-1", T_RECEIVED, "stairs")),
+        (b'{"label": "", "t": %d}' % T0, Annotation("wrist-1", T0, "")),
+    ],
+)
+def test_a_label_alone_is_text_or_json(payload, label):
+    result = decode_label(payload, "wrist-1", T_RECEIVED)
+    assert result.message == [label]
+    check_message(result.message)
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b"x" * 201, "bad_label"),
+        (b"x" * 3000, "too_large"),
+        (b"\xff", "bad_label"),
+        (b"a\nb", "bad_label"),
+        (b"a\0b", "bad_label"),
+        (b"{", "not_json"),
+        (b"{}", "bad_label"),
+        (b'{"label": 1}', "bad_label"),
+        (b'{"label": "\\ud800"}', "bad_label"),
+        (b'{"label": "a", "time": 1}', "bad_label"),
+        (b'{"label": "a", "t": null}', "bad_time"),
+        (b'{"label": "a", "t": true}', "bad_time"),
+        (b'{"label": "a", "t": 1.7e18}', "bad_time"),
+        (b'{"label": "a", "t": 1700000000}', "bad_time"),
+        (b'{"label": "a", "t": -1}', "bad_time"),
+        (b'{"label": "a", "t": %d}' % 10**30, "bad_time"),
+    ],
+)
+def test_what_is_no_label_is_refused_by_name(payload, reason):
+    with pytest.raises(Refused) as caught:
+        decode_label(payload, "wrist-1", T_RECEIVED)
+    assert caught.value.reason == reason
+
+
+@settings(deadline=None)
+@given(st.binary() | st.text().map(str.encode), st.text())
+def test_any_label_is_decoded_or_refused(payload, named):
+    with suppress(Refused):
+        check_message(decode_label(payload, named, T_RECEIVED).message)
 
 
 leaves = st.one_of(

@@ -2,8 +2,6 @@
 
 import logging
 import socket
-import subprocess
-import sys
 import threading
 import time
 
@@ -15,6 +13,7 @@ from hard.testing import check_message, check_source
 from hard_http import PhyphoxSource
 from tests.plugins.hard_http import phone as phone_module
 from tests.plugins.hard_http.phone import ACCELERATION, GRAVITY, GYROSCOPE, LINEAR, Phyphox
+from tests.running import program
 
 
 @pytest.fixture
@@ -45,12 +44,9 @@ def stamps(message, sensor="accel"):
 
 
 def test_it_keeps_the_contract():
-    command = [sys.executable, phone_module.__file__]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, **pipes) as phone:  # its files and threads are not ours
-        config = PhyphoxSource.Config(host="127.0.0.1", port=int(phone.stdout.readline()))
+    with program(phone_module) as port:
+        config = PhyphoxSource.Config(host="127.0.0.1", port=port)
         check_source(lambda: PhyphoxSource("pocket", config))
-        phone.stdin.close()
 
 
 def test_it_begins_at_the_newest_sample_and_gives_each_later_one_once(phone, running):

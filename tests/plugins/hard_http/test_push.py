@@ -125,6 +125,87 @@ def test_a_message_that_serves_no_model_tells_which_sensor_to_switch_on(
     assert text.count(". ") == 0, "one sentence"
 
 
+def of_entries(**changed):
+    entries = [
+        {"name": name, "time": T0 + i, "values": {"x": 0, "y": 0, "z": 9.8}} | changed
+        for i in range(10)
+        for name in ALL
+    ]
+    return json.dumps({"deviceId": "phone-1", "payload": entries}).encode()
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason", "said"),
+    [
+        ({"time": "now"}, "bad_time", "count since 1970"),
+        ({"time": 1.7e18}, "bad_time", "count since 1970"),
+        ({"values": {"x": 1, "y": 2, "z": float("nan")}}, "not_finite", "NaN"),
+        ({"values": {"x": 1, "y": 2, "z": 1e99}}, "not_finite", "float32"),
+        ({"values": {"x": 1, "y": 2, "z": "9.8"}}, "wrong_type", "three numbers"),
+        ({"values": {"x": 1, "y": 2}}, "wrong_type", "three numbers"),
+    ],
+)
+def test_samples_that_can_not_be_used_are_blamed_and_not_the_sensors(
+    phone, running, changed, reason, said
+):
+    source = source_on(phone.port)
+    run = running(source)
+    status, text = phone.post(of_entries(**changed))
+    assert status == 499
+    assert f"30 samples are left out as {reason}" in text
+    assert said in text
+    assert "Switch on" not in text
+    assert source.counts == {reason: 30}
+    assert run.nothing_more()
+
+
+def test_a_sensor_that_is_missing_is_named_though_samples_of_others_are_bad(phone, running):
+    running(source_on(phone.port))
+    entry = {"name": "gyroscope", "time": "now", "values": {"x": 0, "y": 0, "z": 0}}
+    status, text = phone.post(json.dumps({"deviceId": "p", "payload": [entry]}))
+    assert (status, text.startswith("Switch on Accelerometer and Gravity")) == (499, True)
+
+
+def test_an_unclear_unit_is_named_with_the_setting_that_settles_it(phone, running):
+    running(source_on(phone.port))
+    status, text = phone.post(logged("accelerometeruncalibrated", "gyroscope", n=3))
+    assert status == 499
+    assert "unit_unknown" in text
+    assert "set platform" in text
+
+
+def test_a_wrong_unit_of_time_is_named_with_the_right_one(phone, running):
+    running(source_on(phone.port))
+    sample = {"t": T0 // 10**6, "accel": [0, 0, 9.8]}
+    status, text = phone.post(json.dumps({"samples": [sample]}))
+    assert status == 499
+    assert 'time_unit = "ms"' in text
+
+
+def test_bad_samples_among_good_ones_are_counted_alone(phone, running):
+    source = source_on(phone.port)
+    running(source)
+    body = json.loads(logged(*ALL))
+    body["payload"][0]["time"] = None
+    assert phone.post(json.dumps(body)) == (200, "")
+    assert source.counts == {"bad_time": 1}
+
+
+def test_a_second_phone_under_one_name_is_told_so_and_is_a_stream_of_its_own(phone, running):
+    source = source_on(phone.port, path="/har/{stream}")
+    run = running(source)
+    assert phone.post(logged(*ALL, device="A1"), "/har/wrist-1") == (200, "")
+    status, text = phone.post(logged(*ALL, device="B2"), "/har/wrist-1")
+    assert phone.post(logged(*ALL, device="A1"), "/har/wrist-1") == (200, "")
+    first, second, third = run.next(), run.next(), run.next()
+    assert (first[0].stream, third[0].stream) == ("wrist-1", "wrist-1")
+    assert second[0].stream.startswith("wrist-1-")
+    assert status == 499
+    assert "'wrist-1'" in text
+    assert repr(second[0].stream) in text
+    assert source.counts == {"second_device": 1}
+
+
 @pytest.mark.parametrize("sensors", [["totalacceleration"], ["accelerometer", "gravity"]])
 def test_a_message_that_serves_a_model_is_fine_without_a_gyroscope(phone, running, sensors):
     running(source_on(phone.port))
@@ -169,7 +250,7 @@ def test_what_is_no_message_is_answered_with_why(phone, running, body, reason):
     run = running(source)
     status, text = phone.post(body)
     assert status == 499
-    assert text.startswith("hard can't read this")
+    assert text.startswith("hard can't take this")
     assert source.counts == {reason: 1}
     assert run.nothing_more()
 
@@ -486,7 +567,7 @@ def test_garbage_of_every_kind_leaves_it_serving(phone, running):
 def test_any_body_gets_an_answer_and_no_crash(body):
     answered = []
     source = HttpSource("phones", HttpSource.Config())
-    reception = push._Reception(source, None, answered.append)
+    reception = push._Desk(source, None, answered.append)
     head = push.Head("peer", "POST", "/", "", {"content-type": "application/json"})
     assert reception.refuse(head) is None
     assert reception.take(head, body).status in {200, 499}
@@ -495,7 +576,7 @@ def test_any_body_gets_an_answer_and_no_crash(body):
 
 @given(st.text(), st.text())
 def test_any_query_and_any_header_is_judged_without_a_crash(query, header):
-    reception = push._Reception(HttpSource("p", HttpSource.Config()), TOKEN.encode(), print)
+    reception = push._Desk(HttpSource("p", HttpSource.Config()), TOKEN.encode(), print)
     head = push.Head("peer", "POST", "/", query, {"authorization": header})
     assert reception.refuse(head).status == 401
 

@@ -1,8 +1,14 @@
-"""A broker per test."""
+"""A broker per test; certificates for those that want TLS."""
 
 import pytest
 
 from tests.broker import Broker
+from tests.plugins.hard_mqtt.secured import Certificates
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from threading import Thread
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import serve
 
+from hard_mqtt import MqttSink, MqttSource
+
 _CA = """
 [ca]
 default_ca = ours
@@ -28,6 +30,14 @@ commonName = supplied
 subjectAltName = {names}
 """
 _VALID, _EXPIRED = ("20200101000000Z", "20400101000000Z"), ("20200101000000Z", "20200201000000Z")
+
+
+def source_at(port, **config):
+    return MqttSource("phone", MqttSource.Config(**({"host": "127.0.0.1", "port": port} | config)))
+
+
+def sink_at(port, **config):
+    return MqttSink("out", MqttSink.Config(**({"host": "127.0.0.1", "port": port} | config)))
 
 
 class Certificates:

@@ -5,26 +5,12 @@ import threading
 
 import pytest
 
-from hard_mqtt import MqttSink, MqttSource
-from tests.plugins.hard_mqtt.secured import Certificates, listen_tls
+from tests.plugins.hard_mqtt.secured import listen_tls, sink_at, source_at
 
 # What paho leaves open when a handshake fails is closed by its finalizer, which says so.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
 T0 = 1_700_000_000_000_000_000
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    return Certificates(tmp_path_factory.mktemp("certificates"))
-
-
-def source_at(port, **config):
-    return MqttSource("phone", MqttSource.Config(**({"host": "127.0.0.1", "port": port} | config)))
-
-
-def sink_at(port, **config):
-    return MqttSink("out", MqttSink.Config(**({"host": "127.0.0.1", "port": port} | config)))
 
 
 def entry(name):

@@ -8,27 +8,13 @@ from pydantic import ValidationError
 
 from hard.api import SinkUnavailable, SourceUnavailable
 from hard.testing import check_sink, check_source
-from hard_mqtt import MqttSink, MqttSource
 from hard_mqtt.broker import BrokerConfig, insecurities
-from tests.plugins.hard_mqtt.secured import Certificates, listen_tls, websocket_gateway
+from tests.plugins.hard_mqtt.secured import listen_tls, sink_at, source_at, websocket_gateway
 
 # What paho leaves open when a handshake fails is closed by its finalizer, which says so.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
 GYRO = b'{"stream": "wrist-1", "samples": [{"t": 1700000000000000000, "gyro": [1, 2, 3]}]}'
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory):
-    return Certificates(tmp_path_factory.mktemp("certificates"))
-
-
-def source_at(port, **config):
-    return MqttSource("phone", MqttSource.Config(**({"host": "127.0.0.1", "port": port} | config)))
-
-
-def sink_at(port, **config):
-    return MqttSink("out", MqttSink.Config(**({"host": "127.0.0.1", "port": port} | config)))
 
 
 def why_not(port, **config):

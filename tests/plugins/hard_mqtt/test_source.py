@@ -3,14 +3,16 @@
 import json
 import queue
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
 from pydantic import ValidationError
 
-from hard.api import SourceUnavailable
+from hard.api import Annotation, SourceUnavailable
 from hard.testing import check_source
 from hard_mqtt import MqttSource
+from tests.running import Running
 
 T0 = 1_700_000_000_000_000_001
 
@@ -21,38 +23,6 @@ def source_of(broker, **config):
 
 def gyro(stream="wrist-1", t=T0):
     return json.dumps({"stream": stream, "samples": [{"t": t, "gyro": [1, 2, 3]}]}).encode()
-
-
-class Running:
-    """A source in a thread of its own; `next` is what it emitted."""
-
-    def __init__(self, source):
-        self.source, self.failure = source, None
-        self._emitted, self._stop = queue.SimpleQueue(), threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self):
-        try:
-            self.source.run(self._emitted.put, self._stop)
-        except SourceUnavailable as failure:
-            self.failure = failure
-
-    def next(self, timeout_s=10.0):
-        return self._emitted.get(timeout=timeout_s)
-
-    def nothing_more(self):
-        return self._emitted.empty()
-
-    def ended(self, timeout_s=10.0):
-        """Wait until `run` ends of itself; return why."""
-        self._thread.join(timeout_s)
-        assert not self._thread.is_alive()
-        return str(self.failure)
-
-    def stop(self):
-        self._stop.set()
-        self._thread.join()
 
 
 @contextmanager
@@ -111,6 +81,76 @@ def test_the_stream_in_the_topic_binds_the_payload(broker, watcher):
         (batch,) = run.next()
     assert batch.stream == "wrist-1"
     assert source.counts == {"other_stream": 1}
+
+
+def logged(device, n, message_id):
+    payload = [
+        {"name": "totalacceleration", "time": T0 + i, "values": {"x": 0, "y": 0, "z": 9.8}}
+        for i in range(n)
+    ]
+    body = {"messageId": message_id, "sessionId": "s", "deviceId": device, "payload": payload}
+    return json.dumps(body).encode()
+
+
+def test_two_phones_under_one_name_become_two_streams_and_both_are_named(broker, watcher, caplog):
+    source = source_of(broker, topics=["sensors/{stream}"])
+    with running(source, watcher, "sensors/hello") as run:
+        for i in range(3):
+            watcher.publish("sensors/wrist-1", logged("phone-a", 10, i))
+            watcher.publish("sensors/wrist-1", logged("phone-b", 20, i))
+        got = [(batch.stream, len(batch)) for _ in range(6) for batch in run.next()]
+    (own,) = {stream for stream, _ in got} - {"wrist-1"}
+    assert got == [("wrist-1", 10), (own, 20)] * 3
+    assert own.startswith("wrist-1-")
+    assert source.counts == {"second_device": 3}
+    (said,) = caplog.messages
+    assert "'phone-a' and 'phone-b' both send as stream 'wrist-1'" in said
+    assert own in said
+
+
+def test_a_label_by_its_topic_becomes_an_annotation(broker, watcher):
+    source = source_of(broker, label_topic="hard/label/{stream}")
+    with running(source, watcher) as run:
+        before_ns = time.time_ns()
+        watcher.publish("hard/label/left wrist", "Stühle rücken".encode())
+        watcher.publish("hard/label/wrist-1", b'{"label": "stairs", "t": %d}' % T0)
+        watcher.publish("hard/label/wrist-1", b"")
+        (now,), (then,), (end,) = run.next(), run.next(), run.next()
+        after_ns = time.time_ns()
+    assert now.stream.startswith("left_wrist_")
+    assert now.text == "Stühle rücken"
+    assert before_ns <= now.t <= after_ns
+    assert then == Annotation("wrist-1", T0, "stairs")
+    assert (end.stream, end.text) == ("wrist-1", "")
+    assert not source.counts
+
+
+def test_a_label_that_is_none_is_left_out_by_name(broker, watcher):
+    watcher.publish("hard/label/wrist-1", b"of yesterday", retain=True)
+    source = source_of(
+        broker, label_topic="hard/label/{stream}", allow=["hello", "wrist-*"], topics=["#"]
+    )
+    with running(source, watcher) as run:
+        for stream, payload in (
+            ("wrist-1", b"x" * 300),
+            ("wrist-1", b"\xff"),
+            ("wrist-1", b'{"label": "a", "t": 5}'),
+            ("", b"nobody's"),
+            ("ankle", b"not allowed"),
+        ):
+            watcher.publish(f"hard/label/{stream}", payload)
+        watcher.publish("hard/label/wrist-1", b"end")
+        assert run.next()[0].text == "end"
+    assert source.counts == {"retained": 1, "bad_label": 3, "bad_time": 1, "not_allowed": 1}
+
+
+def test_without_label_topic_nothing_is_a_label(broker, watcher):
+    source = source_of(broker, topics=["sensor-logger", "hard/label/+"])
+    with running(source, watcher) as run:
+        watcher.publish("hard/label/wrist-1", b"stairs")
+        watcher.publish("sensor-logger", gyro())
+        assert run.next()[0].stream == "wrist-1"
+    assert source.counts == {"not_json": 1}
 
 
 def test_a_flood_of_malformed_messages_does_not_disturb_a_valid_stream(broker, watcher):
@@ -290,6 +330,9 @@ def test_what_others_can_read_is_said_once(broker, tmp_path, caplog):
     [
         {"topics": []},
         {"topics": ["a/#/b"]},
+        {"label_topic": "hard/label"},
+        {"label_topic": "hard/label/x{stream}"},
+        {"label_topic": "a/{stream}", "topics": ["a/{stream}"]},
         {"port": 0},
         {"protocol": "4"},
         {"accel_unit": "mg"},

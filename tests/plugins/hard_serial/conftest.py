@@ -1,12 +1,11 @@
 """IMUs on pseudo terminals: real ttys, unplugged by closing their other end."""
 
 import queue
-import threading
 
 import pytest
 
-from hard.api import SourceUnavailable
 from tests.imus import Imu
+from tests.running import Running
 
 
 @pytest.fixture
@@ -23,49 +22,24 @@ def plug(tmp_path):
         imu.unplug()
 
 
-class Running:
+class Wired(Running):
     """A source in a thread of its own, and the device that it reads."""
 
     def __init__(self, source, imu):
-        self.source, self.imu, self.failure = source, imu, None
-        self.emitted, self._stop = queue.SimpleQueue(), threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self):
-        try:
-            self.source.run(self.emitted.put, self._stop)
-        except SourceUnavailable as failure:
-            self.failure = failure
+        super().__init__(source)
+        self.imu = imu
 
     def next(self, patience=500):
         """Let the device send until the source emits."""
         for _ in range(patience):
             self.imu.catch_up()
             try:
-                return self.emitted.get(timeout=0.02)
+                return super().next(0.02)
             except queue.Empty:
-                assert self._thread.is_alive(), self.failure
+                assert self.runs, self.failure
         raise AssertionError("nothing was emitted")
-
-    def ended(self, timeout_s=5.0):
-        self._thread.join(timeout_s)
-        assert not self._thread.is_alive()
-        return str(self.failure)
-
-    def stop(self):
-        self._stop.set()
-        self._thread.join()
 
 
 @pytest.fixture
-def start():
-    runs = []
-
-    def start(source, imu):
-        runs.append(Running(source, imu))
-        return runs[-1]
-
-    yield start
-    for run in runs:
-        run.stop()
+def start(running):
+    return lambda source, imu: running(source, Wired, imu=imu)

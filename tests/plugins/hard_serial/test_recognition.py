@@ -39,19 +39,24 @@ def test_each_device_is_recognised_and_its_settings_work(plug, start, fmt):
 
 def test_a_silent_port_and_an_unknown_tongue_are_named(plug):
     imu = plug(rate_hz=0)
-    assert recognise(imu.path, 0.3).detail == "silent"
-    assert not recognise(imu.path, 0.3).settings
+    silent = recognise(imu.path, 0.3, "USB 1A86:7523")
+    assert silent.detail.startswith("silent: wake the device")
+    assert "USB 1A86:7523" in silent.detail
+    assert silent.settings == {"plugin": "serial", "port": imu.path}
 
     class Chatterbox:
         def catch_up(self):
             imu.write(b"hello world\n")
 
     found = while_sending(Chatterbox(), lambda: recognise(imu.path, 0.5))
-    assert found.detail == "speaks nothing known"
+    assert found.detail.startswith("speaks nothing known: set its format")
+    assert found.settings == {"plugin": "serial", "port": imu.path}
 
 
 def test_a_port_that_can_not_be_opened_says_why(tmp_path):
-    assert "No such file" in recognise(str(tmp_path / "none"), 1.0).detail
+    found = recognise(str(tmp_path / "none"), 1.0)
+    assert "No such file" in found.detail
+    assert found.settings["port"] == str(tmp_path / "none")
 
 
 def test_scanning_raises_nothing_whatever_there_is():

@@ -1,6 +1,7 @@
 """`SerialSource` on pseudo terminals."""
 
 import os
+import socket
 import threading
 import time
 
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 from hard.api import SourceUnavailable
 from hard.testing import check_source
 from hard_serial import SerialSource
+from hard_serial.recognition import RESET_S
 from tests.imus import FORMATS, G
 
 
@@ -82,10 +84,71 @@ def test_a_missing_port_is_away_and_the_remedy_is_said(tmp_path):
         source_at(tmp_path / "none").run(print, threading.Event())
 
 
-def test_a_file_is_no_port(tmp_path):
-    (tmp_path / "dump.bin").write_bytes(b"")
-    with pytest.raises(SourceUnavailable, match=r"cannot open .*dump\.bin"):
-        source_at(tmp_path / "dump.bin").run(print, threading.Event())
+def made(kind, path):
+    """Make something that is no port at `path`, which ends as it is called; return it."""
+    if kind == "a folder":
+        path.mkdir()
+    elif kind == "a file":
+        path.write_bytes(b"")
+    elif kind == "a pipe":
+        os.mkfifo(path)
+    elif kind == "a socket":
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+    else:
+        path.symlink_to("/dev/null")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a file", "a pipe", "a socket", "another device"])
+def test_what_is_no_port_is_told_for_what_it_is(tmp_path, kind):
+    path = made(kind, tmp_path / "imu")
+    with pytest.raises(SourceUnavailable) as told:
+        source_at(path).run(print, threading.Event())
+    assert f"cannot open {path}: it is {kind}, no serial port" in str(told.value)
+    assert "hard sources scan" in str(told.value)
+    assert "unplug" not in str(told.value)
+
+
+class Impatient(SerialSource):
+    silent_after_s = 0.2
+
+
+def said(caplog, reason):
+    return [message for message in caplog.messages if f"counted as {reason}" in message]
+
+
+def waited_for(condition, timeout_s=10.0):
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s
+        threading.Event().wait(0.02)
+
+
+def test_a_device_that_says_nothing_is_mentioned_once_with_what_to_check(plug, start, caplog):
+    imu = plug(rate_hz=0)
+    source = Impatient("imu", SerialSource.Config(port=imu.path, format="wt901"))
+    start(source, imu)
+    waited_for(lambda: source.counts["silent"] >= 2)
+    (message,) = said(caplog, "silent")
+    assert f"{imu.path}: opened at 115200 baud, but no byte came for 0.2 s" in message
+    assert "TX" in message
+    assert "baud" in message
+
+
+def test_a_device_that_falls_silent_is_mentioned_and_goes_on(plug, start, caplog):
+    imu = plug()
+    source = Impatient("imu", SerialSource.Config(port=imu.path, format="wt901"))
+    run = start(source, imu)
+    run.next()
+    assert not said(caplog, "silent")
+    waited_for(lambda: source.counts["silent"])
+    assert len(run.next()[0]) > 0
+    assert len(said(caplog, "silent")) == 1
+
+
+def test_the_default_patience_outlasts_the_boot_of_an_arduino():
+    assert SerialSource.silent_after_s > RESET_S
 
 
 def test_a_port_in_use_is_not_shared(plug, start):

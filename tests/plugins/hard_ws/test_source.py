@@ -4,8 +4,6 @@ import itertools
 import json
 import logging
 import socket
-import subprocess
-import sys
 import threading
 import time
 
@@ -19,6 +17,7 @@ from hard.testing import check_message, check_source
 from hard_ws import WsSource
 from tests.plugins.hard_ws import phone as phone_module
 from tests.plugins.hard_ws.phone import BOOT, Phone, event
+from tests.running import program
 
 
 @pytest.fixture
@@ -47,12 +46,9 @@ def gathered(run, n):
 
 
 def test_it_keeps_the_contract():
-    command = [sys.executable, phone_module.__file__]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, **pipes) as phone:  # its files and threads are not ours
-        config = WsSource.Config(host="127.0.0.1", port=int(phone.stdout.readline()))
+    with program(phone_module) as port:
+        config = WsSource.Config(host="127.0.0.1", port=port)
         check_source(lambda: WsSource("pocket", config))
-        phone.stdin.close()
 
 
 def test_it_asks_for_both_sensors_as_the_app_wants_it(phone, running):

@@ -1,10 +1,10 @@
-"""What the tests of both sources share: a running source, a free port."""
+"""A source that runs as under the runtime, and a peer that runs as a program: for tests only."""
 
 import queue
-import socket
+import subprocess
+import sys
 import threading
-
-import pytest
+from contextlib import contextmanager
 
 from hard.api import SourceUnavailable
 
@@ -24,6 +24,10 @@ class Running:
         except SourceUnavailable as failure:
             self.failure = failure
 
+    @property
+    def runs(self):
+        return self._thread.is_alive()
+
     def next(self, timeout_s=10.0):
         return self._emitted.get(timeout=timeout_s)
 
@@ -33,7 +37,7 @@ class Running:
     def ended(self, timeout_s=10.0):
         """Wait until `run` ends of itself; return why."""
         self._thread.join(timeout_s)
-        assert not self._thread.is_alive()
+        assert not self.runs
         return str(self.failure)
 
     def stop(self):
@@ -41,20 +45,14 @@ class Running:
         self._thread.join()
 
 
-@pytest.fixture
-def running():
-    runs = []
+@contextmanager
+def program(module):
+    """Run a test module as a program that prints its port and ends with its input; give the port.
 
-    def start(source):
-        runs.append(Running(source))
-        return runs[-1]
-
-    yield start
-    for run in runs:
-        run.stop()
-
-
-@pytest.fixture
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    Its files and threads are not those of the test, which may count its own.
+    """
+    command = [sys.executable, module.__file__]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as process:
+        yield int(process.stdout.readline())
+        process.stdin.close()
