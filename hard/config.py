@@ -8,6 +8,9 @@
     [sinks.NAME]      plugin = "...", and that plugin's options
     [record]          what comes in is kept while the daemon runs; without the table nothing is
 
+Every file or folder that it names is meant from where the configuration is, not from where a
+command is called; `~` is the user's home.  `credential:NAME` is systemd's and no path.
+
 Called by the command line only.
 """
 
@@ -16,6 +19,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import stat
 import tomllib
 from collections import Counter
 from dataclasses import dataclass
@@ -23,12 +27,19 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+)
 
 from hard.card import ModelCard, ModelRefused
 from hard.conditioning import DEVICE_AXES, Axes, turn_of
 from hard.decision import DecisionSettings
-from hard.plugins import PluginError, create, explain
+from hard.plugins import PluginError, create, explain, file_options
 from hard.recording import Limits
 
 if TYPE_CHECKING:
@@ -36,11 +47,12 @@ if TYPE_CHECKING:
 
     from hard.api import Sink, Source
 
-__all__ = ["ConfigError", "Configuration", "Settings", "load"]
+__all__ = ["ConfigError", "Configuration", "Record", "Settings", "load", "unusable_folder"]
 
 DEFAULT_MODEL = "pocket"
 _NAME = r"^[A-Za-z0-9_-]{1,64}$"
 _SECRET = re.compile(r"password|token|secret", re.IGNORECASE)
+_CREDENTIAL = "credential:"
 
 
 class ConfigError(Exception):
@@ -55,15 +67,27 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-def _home(path: Path) -> Path:
+def _placed(path: Path, folder: Path) -> Path:
+    """Return a path as a configuration in `folder` means it; raises ValueError."""
     try:
-        return path.expanduser()
+        return folder / path.expanduser()
     except RuntimeError as error:
         raise ValueError(f"{path}: {error}: give an absolute path") from error
 
 
-Folder = Annotated[Path, Field(strict=False), AfterValidator(_home)]
-"""A path in which `~` is the user's home."""
+def _folder(path: Path, info: ValidationInfo) -> Path:
+    return _placed(path, info.context or Path())
+
+
+def _model(name: str, info: ValidationInfo) -> str:
+    """Place a model that is given by its path (`ModelCard.load`): with a folder or an ending."""
+    is_path = Path(name).suffix in {".json", ".tflite"} or len(Path(name).parts) > 1
+    return str(_placed(Path(name), info.context or Path())) if is_path else name
+
+
+Folder = Annotated[Path, Field(strict=False), AfterValidator(_folder)]
+ModelName = Annotated[str, AfterValidator(_model)]
+"""Both are validated in the context of the configuration's folder; without one, where one is."""
 
 
 class Daemon(_Table):
@@ -81,7 +105,7 @@ class Daemon(_Table):
 class Model(_Table):
     """`[model]`: the model of every stream that no `[[streams]]` entry matches."""
 
-    name: str = Field(default=DEFAULT_MODEL, description="bundled model, or path of a card")
+    name: ModelName = Field(default=DEFAULT_MODEL, description="bundled model, or path of a card")
 
 
 def _rotation(axes: Axes) -> Axes:
@@ -93,7 +117,7 @@ class StreamRule(_Table):
     """`[[streams]]`: what some streams want otherwise."""
 
     match: str = Field(description="glob over stream names")
-    model: str | None = Field(default=None, description="bundled model, or path of a card")
+    model: ModelName | None = Field(default=None, description="bundled model, or path of a card")
     placement: str | None = Field(default=None, description="where it is worn; told if untrained")
     axes: Annotated[tuple[str, str, str], Field(strict=False), AfterValidator(_rotation)] = Field(
         default=DEVICE_AXES, description="the device's axes along the model's x, y and z"
@@ -193,8 +217,9 @@ def load(path: Path | None, needs: Collection[str] = ()) -> Configuration:
     """Read and check a configuration file; None gives the defaults.
 
     `needs` names the tables ("sources", "sinks") of which one instance at least must be there, and
-    whose files of passwords must be readable: what a daemon can't begin without.  Raises
-    `ConfigError` that lists every error of the file, its models and its plugins.
+    whose files of passwords must be readable: what a daemon can't begin without; and "folders"
+    that this user can write.  Raises `ConfigError` that lists every error of the file, its models
+    and its plugins.
     """
     if path is None:
         return Configuration(Settings(), {}, {})
@@ -205,44 +230,61 @@ def load(path: Path | None, needs: Collection[str] = ()) -> Configuration:
         raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:  # tomllib's own, of the encoding, of its depth
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
-    faults: list[tuple[str, str]] = []
-    settings = Settings()
-    try:
-        settings = Settings.model_validate(table)
-    except ValidationError as error:
-        faults += [explain(f, _known(f["loc"])) for f in error.errors()]
-        # The plugins' tables can be checked all the same.
-        parts = {k: v for k, v in table.items() if k in {"sources", "sinks"} and _is_tables(v)}
-        settings = Settings.model_validate(parts) if not _name_faults(faults) else settings
-    else:
-        faults += _model_faults(settings)
-    node = settings.hard.node
-    sources: dict[str, Any] = {}
-    sinks: dict[str, Any] = {}
-    for name, options in settings.sources.items():
-        _make("sources", name, options, node, sources, faults)
-    for name, options in settings.sinks.items():
-        _make("sinks", name, options, node, sinks, faults)
-    for group, made in {"sources": sources, "sinks": sinks}.items():
-        faults += _lacking(group, made, table.get(group)) if group in needs else ()
+    folder = path.absolute().parent
+    settings, faults = _settings(table, folder)
+    made: dict[str, dict[str, Any]] = {}
+    for group in ("sources", "sinks"):
+        made[group] = _instances(group, settings, folder, faults)
+        if group in needs:
+            faults += _lacking(group, made[group], table.get(group))
+    if "folders" in needs:
+        faults += _unusable_folders(settings)
     if faults:
         lines = (f"{path}:{_line(text, key)}: {key}: {fault}" for key, fault in faults)
         raise ConfigError("\n".join(lines))
-    return Configuration(settings, sources, sinks)
+    return Configuration(settings, made["sources"], made["sinks"])
 
 
-def _make(
-    group: Any,
-    name: str,
-    options: dict[str, Any],
-    node: str,
-    into: dict[str, Any],
-    faults: list[tuple[str, str]],
-) -> None:
+def _settings(table: dict[str, Any], folder: Path) -> tuple[Settings, list[tuple[str, str]]]:
+    """Return what can be used of a configuration in `folder`, and (key, what is wrong with it)."""
     try:
-        into[name] = create(group, name, options, node)
-    except PluginError as error:
-        faults += [(f"{group}.{name}.{key}", fault) for key, fault in error.faults]
+        settings = Settings.model_validate(table, context=folder)
+    except ValidationError as error:
+        faults = [explain(f, _known(f["loc"])) for f in error.errors()]
+        # The plugins' tables can be checked all the same.
+        parts = {k: v for k, v in table.items() if k in {"sources", "sinks"} and _is_tables(v)}
+        return Settings.model_validate({} if _name_faults(faults) else parts), faults
+    return settings, _model_faults(settings)
+
+
+def _instances(
+    group: Any, settings: Settings, folder: Path, faults: list[tuple[str, str]]
+) -> dict[str, Any]:
+    """Make a group's plugins, after their files were placed in the settings; add to `faults`."""
+    made: dict[str, Any] = {}
+    tables: dict[str, dict[str, Any]] = getattr(settings, group)
+    for name, options in tables.items():
+        try:
+            _place_files(group, options, folder)
+            made[name] = create(group, name, options, settings.hard.node)
+        except PluginError as error:
+            faults += [
+                (".".join(part for part in (group, name, key) if part), fault)
+                for key, fault in error.faults
+            ]
+    return made
+
+
+def _place_files(group: Any, options: dict[str, Any], folder: Path) -> None:
+    """Let the options of a plugin name their files as the configuration means them."""
+    plugin = options.get("plugin")
+    for key in file_options(group, plugin) if isinstance(plugin, str) else ():
+        value = options.get(key)
+        if isinstance(value, str) and not value.startswith(_CREDENTIAL):
+            try:
+                options[key] = str(_placed(Path(value), folder))
+            except ValueError as error:
+                raise PluginError([(key, str(error))]) from error
 
 
 _HINTS = {
@@ -265,7 +307,7 @@ def _lacking(group: str, made: dict[str, Any], table: Any) -> Iterator[tuple[str
 
 def _unreadable(secret: str) -> str | None:
     """Return why a file of a secret can't be read; None where it can, or only systemd knows."""
-    credential = secret.removeprefix("credential:")
+    credential = secret.removeprefix(_CREDENTIAL)
     if credential == secret:
         path = Path(secret)
         remedy = "write the password into it, or correct the path"
@@ -277,6 +319,33 @@ def _unreadable(secret: str) -> str | None:
     if not path.is_file():
         return f"{path}: no such file: {remedy}"
     return None if os.access(path, os.R_OK) else f"{path}: this user may not read it: {remedy}"
+
+
+def unusable_folder(folder: Path) -> str | None:
+    """Return why this user can't keep files in a folder, made if need be; nothing is made here."""
+    for there in (folder, *folder.absolute().parents):
+        try:
+            mode = there.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            return f"{there}: {error.strerror}: choose another folder"
+        if not stat.S_ISDIR(mode):
+            return f"{there} is no folder: choose another"
+        if not os.access(there, os.W_OK | os.X_OK):
+            return f"this user can't write in {there}: chown it, or choose another folder"
+        return None
+    return f"{folder}: there is no such place"
+
+
+def _unusable_folders(settings: Settings) -> Iterator[tuple[str, str]]:
+    folders = {"hard.state_dir": settings.hard.state_dir}
+    if settings.record is not None:
+        folders["record.folder"] = settings.record.folder
+    for key, folder in folders.items():
+        fault = None if folder is None else unusable_folder(folder)
+        if fault is not None:
+            yield key, fault
 
 
 def _model_faults(settings: Settings) -> list[tuple[str, str]]:

@@ -18,15 +18,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from hard import control, plugins, systemd
 from hard.api import Found, Stage
 from hard.card import ModelRefused
-from hard.config import ConfigError, Configuration, load
+from hard.config import ConfigError, Configuration, load, unusable_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from hard.api import Sink, Source
+    from hard.config import Settings
 
-__all__ = ["examine", "probed", "scan_sources", "settings_toml"]
+__all__ = ["examine", "probed", "scan_sources", "settings_toml", "socket_fault"]
 
 Finding: TypeAlias = tuple[str, Stage]
 """The part that was looked at, and what was found."""
@@ -36,6 +37,7 @@ _log = logging.getLogger(__name__)
 PATIENCE_S = 5.0
 """A probe may overrun its time by so much before it counts as hanging."""
 EARLIEST_S = 1_735_689_600  # 2025: a machine without a clock begins at 1970 or at its image's date
+LONGEST_SOCKET_BYTES = control.MAX_PATH_BYTES - len(".new")  # under that name it is bound first
 _TIMEX_BYTES = 512  # more than struct timex has anywhere; zeros ask and change nothing
 _TIME_ERROR = 5
 
@@ -75,10 +77,15 @@ def _configured(
     yield from (("models", _model(name)) for name in names)
     folder = settings.hard.state_dir or systemd.state_directory()
     yield "state", _state(folder)
-    running = None if config is None else _running(settings.hard.state_dir, config)
-    if running is not None:
-        yield from _of_daemon(running)
-        return
+    if config is not None:
+        fault = socket_fault(settings, config)
+        if fault is not None:
+            remedy = "choose a shorter hard.state_dir"
+            yield "state", Stage("control socket", ok=False, detail=fault, remedy=remedy)
+        of_daemon = list(_running(settings.hard.state_dir, config)) if fault is None else []
+        yield from of_daemon
+        if of_daemon:
+            return
     instances: list[tuple[str, Source[Any] | Sink[Any]]] = [
         *((f"source {name}", source) for name, source in configuration.sources.items()),
         *((f"sink {name}", sink) for name, sink in configuration.sinks.items()),
@@ -107,12 +114,25 @@ def _state(folder: Path | None) -> Stage:
             detail="no state_dir: events are kept in memory only",
             remedy="set hard.state_dir to keep them over a restart",
         )
-    there = next(path for path in (folder, *folder.resolve().parents) if path.exists())
     log = folder / "events.db"
-    ok = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
-    ok = ok and (not log.exists() or os.access(log, os.W_OK))
-    detail = f"{folder} can {'' if ok else 'not '}be written by this user"
-    return Stage("writable", ok=ok, detail=detail, remedy=f"chown or choose another: {there}")
+    fault = unusable_folder(folder)
+    if fault is None and log.exists() and not os.access(log, os.W_OK):
+        fault = f"this user can't write {log}: chown it, or call hard doctor as the daemon's user"
+    if fault is not None:
+        return Stage("writable", ok=False, detail=f"{folder}: not usable", remedy=fault)
+    return Stage("writable", ok=True, detail=f"{folder} can be written by this user")
+
+
+def socket_fault(settings: Settings, config: Path) -> str | None:
+    """Return why the daemon of a configuration can't have its control socket, if that is plain."""
+    folder = settings.hard.state_dir or systemd.state_directory()
+    path = None if folder is None else control.socket_path(folder, config)
+    if path is None or len(os.fsencode(path)) <= LONGEST_SOCKET_BYTES:
+        return None
+    return (
+        f"too long: the control socket would be {path}, and the path of a unix socket has at most "
+        f"{LONGEST_SOCKET_BYTES} bytes"
+    )
 
 
 def _clock() -> Iterator[Stage]:
@@ -147,12 +167,17 @@ def _is_synchronised() -> bool | None:
     return None if state < 0 else state != _TIME_ERROR
 
 
-def _running(state_folder: Path | None, config: Path) -> Mapping[str, Any] | None:
-    """Return the status of the daemon that runs with this configuration."""
+def _running(state_folder: Path | None, config: Path) -> Iterator[Finding]:
+    """Yield what the daemon says that runs with this configuration; nothing where none runs."""
     try:
-        return control.ask(control.places(state_folder, config), config, "status")
-    except control.ControlError:
-        return None
+        answer = control.ask(control.places(state_folder, config), config, "status")
+    except control.NoDaemonError:
+        return
+    except control.ControlError as error:
+        # It is there, so its sources and sinks are left alone.
+        yield "daemon", Stage("answers", ok=False, detail=str(error), remedy="try again")
+        return
+    yield from _of_daemon(answer)
 
 
 def _of_daemon(answer: Mapping[str, Any]) -> Iterator[Finding]:

@@ -7,14 +7,16 @@ Bundled plugins are found through the same entry points as third-party ones: `ha
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Literal, TypeAlias
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
 
 from pydantic import ValidationError
 
 from hard.api import API_VERSION, Sink, Source
 
-__all__ = ["Plugin", "PluginError", "available", "create", "load"]
+__all__ = ["Plugin", "PluginError", "available", "create", "explain", "file_options", "load"]
 
 Group: TypeAlias = Literal["sources", "sinks"]
 _BASES: dict[Group, Any] = {"sources": Source, "sinks": Sink}
@@ -97,10 +99,29 @@ def create(group: Group, name: str, table: dict[str, Any], node: str) -> Source[
     return cls(name, config, node)
 
 
+def file_options(group: Group, name: str) -> frozenset[str]:
+    """Return the options of a plugin that name files or folders.
+
+    They are those whose type is a `Path`, and by their names `..._file`.  Raises `PluginError`.
+    """
+    fields = load(group, name).Config.model_fields
+    return frozenset(
+        key
+        for key, field in fields.items()
+        if key.endswith("_file") or _is_of_paths(field.annotation)
+    )
+
+
+def _is_of_paths(annotation: Any) -> bool:
+    return annotation is Path or any(_is_of_paths(part) for part in get_args(annotation))
+
+
 def explain(fault: Any, known: list[str]) -> tuple[str, str]:
     """Return (key, sentence) of one of pydantic's errors."""
     key = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
+        if near := get_close_matches(str(fault["loc"][-1]), known, n=1):
+            return key, f'unknown key; did you mean "{near[0]}"?'
         return key, f"unknown key; known here: {', '.join(sorted(known))}"
     if fault["type"] == "missing":
         return key, "missing"

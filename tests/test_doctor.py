@@ -1,8 +1,6 @@
 """`hard doctor` and `hard sources scan`: what is looked at, what fails, what to do about it."""
 
 import json
-import subprocess
-import sys
 import threading
 import time
 import tomllib
@@ -13,14 +11,8 @@ from hard import plugins
 from hard.api import PluginConfig, Source, Stage
 from hard.doctor import examine, probed, scan_sources, settings_toml
 from tests.broker import Broker
+from tests.hard.commands.calling import answering, hard
 from tests.test_control import configured, started
-
-
-def hard(*arguments):
-    command = [sys.executable, "-m", "hard", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert "Traceback" not in done.stderr, done.stderr
-    return done
 
 
 def found(config):
@@ -89,6 +81,24 @@ def test_a_running_daemon_answers_for_its_plugins_which_are_left_alone(tmp_path)
     assert stages["daemon", "answers"].ok
     assert stages["source sim", "in use"].ok
     assert stages["sink file", "in use"].ok
+
+
+def test_a_daemon_that_does_not_answer_is_told_and_its_plugins_are_left_alone(tmp_path):
+    config = configured(tmp_path)
+    (tmp_path / "state").mkdir()
+    with answering(tmp_path / "state/control.sock", b'{"ok": false, "message": "busy"}\n'):
+        stages = found(config)
+    assert (stages["daemon", "answers"].ok, stages["daemon", "answers"].detail) == (False, "busy")
+    assert not any(part.startswith(("source", "sink")) for part, _ in stages)
+
+
+def test_a_control_socket_with_too_long_a_path_fails(tmp_path):
+    config = configured(tmp_path)
+    text = config.read_text("utf-8").replace("/state", f"/{'deep' * 30}")
+    config.write_text(text, "utf-8")
+    stage = found(config)["state", "control socket"]
+    assert stage.ok is False
+    assert "103 bytes" in stage.detail
 
 
 def test_an_absent_broker_fails_and_a_present_one_does_not(tmp_path):

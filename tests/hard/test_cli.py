@@ -1,370 +1,30 @@
-"""The command line: what it prints where, and its exit codes."""
+"""The command line as a whole: its help, its completion, its start."""
 
-import csv
-import hashlib
-import json
 import os
-import shutil
-import signal
+import re
 import subprocess
 import sys
-from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from hard.card import ModelCard
-
-
-def hard(*arguments, folder=None, **options):
-    command = [sys.executable, "-m", "hard", *map(str, arguments)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=folder, timeout=120, **options
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done
-
-
-@pytest.fixture(scope="module")
-def day(tmp_path_factory):
-    """Return a simulated recording with its labels."""
-    path = tmp_path_factory.mktemp("day") / "day.csv"
-    script = ["standing:20", "walking:40", "sitting:30", "running:20"]
-    options = [x for entry in script for x in ("--script", entry)]
-    assert hard("simulate", path, *options, "--seed", 3).returncode == 0
-    return path
-
-
-def rows(path):
-    with path.open(newline="") as file:
-        return list(csv.reader(file))
-
-
-def rewritten(source, target, change):
-    """Write a recording again after `change(index, row) -> row`."""
-    lines = [",".join(row if i == 0 else change(i, row)) for i, row in enumerate(rows(source))]
-    target.write_text("\n".join(lines) + "\n")
-    return target
-
-
-# -- replay: what comes out --------------------------------------------------------------------
-
-
-def test_a_placement_that_the_model_was_not_trained_on_is_told(tmp_path, day):
-    config = tmp_path / "hard.toml"
-    config.write_text('[[streams]]\nmatch = "*"\nplacement = "wrist"\n')
-    done = hard("replay", day, "-c", config)
-    assert done.returncode == 0
-    assert "is worn 'wrist', the model pocket was trained on 'pocket'" in done.stderr
-
-
-def test_a_replay_tells_a_timeline_and_a_summary(day):
-    done = hard("replay", day)
-    assert done.returncode == 0
-    timeline, summary = done.stdout.strip().split("\n\n")
-    assert timeline.splitlines()[0].split() == ["from", "to", "duration", "activity", "confidence"]
-    shown = [line.split()[-2] for line in timeline.splitlines()[1:]]
-    assert [a for a in shown if a != "unknown"] == ["standing", "walking", "sitting", "running"]
-    assert summary.splitlines()[0].split() == ["activity", "time", "share", "bouts"]
-
-
-def test_json_prints_events_as_lines_and_nothing_else(day):
-    done = hard("replay", "--json", day)
-    events = [json.loads(line) for line in done.stdout.splitlines()]
-    assert {event["schema"] for event in events} == {1}
-    kinds = [event["event_type"] for event in events]
-    assert kinds.count("enter") == kinds.count("exit") >= 4
-    order = [(event["t_decided_ns"], event["stream"]) for event in events]
-    assert order == sorted(order)
-
-
-def test_two_replays_are_the_same_byte_for_byte(day):
-    assert hard("replay", "--json", day).stdout == hard("replay", "--json", day).stdout
-
-
-def test_predictions_are_one_row_a_window(day, tmp_path):
-    out = tmp_path / "windows.csv"
-    assert hard("replay", day, "--predictions", out).returncode == 0
-    head, *body = rows(out)
-    labels = ModelCard.load("pocket")[0].labels
-    assert head == ["t_start_ns", "t_end_ns", "activity", "confidence"] + [
-        f"p_{label}" for label in labels
-    ]
-    assert len(body) == (110 * 50 - 128) // 64 + 1
-    for row in body:
-        probs = [float(p) for p in row[4:]]
-        assert abs(sum(probs) - 1) < 0.001
-        assert float(row[3]) == max(probs)
-        assert labels[int(np.argmax(probs))] == row[2]
-    assert all(int(row[1]) - int(row[0]) == 128 * 20_000_000 for row in body)
-
-
-def test_a_plot_is_drawn(day, tmp_path):
-    out = tmp_path / "day.png"
-    assert hard("replay", day, "--plot", out).returncode == 0
-    assert out.read_bytes().startswith(b"\x89PNG")
-
-
-def test_several_files_are_streams_of_their_own(day, tmp_path):
-    other = tmp_path / "other" / "day.csv"
-    other.parent.mkdir()
-    shutil.copy(day, other)
-    events = [json.loads(x) for x in hard("replay", "--json", day, other).stdout.splitlines()]
-    assert {event["stream"] for event in events} == {"day", "day-2"}
-    order = [(event["t_decided_ns"], event["stream"]) for event in events]
-    assert order == sorted(order)
-
-
-def test_joined_files_are_one_stream_and_no_window_straddles_them(day, tmp_path):
-    out = tmp_path / "windows.csv"
-    done = hard("replay", "--json", "--join", 0, day, day, "--predictions", out)
-    events = [json.loads(line) for line in done.stdout.splitlines()]
-    assert {event["stream"] for event in events} == {"day"}
-    seam = int(rows(day)[-1][0]) + 20_000_000
-    windows = [(int(row[0]), int(row[1])) for row in rows(out)[1:]]
-    assert not any(start < seam < end for start, end in windows)
-    assert windows[-1][1] <= seam + 110 * 10**9
-    bouts = [e for e in events if e["event_type"] == "exit"]
-    assert all(a["t_end_ns"] <= b["t_start_ns"] for a, b in pairwise(bouts))
-
-
-def test_speed_paces_the_replay_and_gives_the_same_events(day):
-    fast = hard("replay", "--json", day)
-    paced = hard("replay", "--json", "--speed", 100, day)
-    assert paced.stdout == fast.stdout
-
-
-def test_events_can_be_published_to_a_configured_sink(day, tmp_path):
-    config = tmp_path / "hard.toml"
-    config.write_text('[sinks.log]\nplugin = "jsonl"\npath = "events.jsonl"\n')
-    done = hard("replay", day, "--publish", "log", "-c", config, folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    published = [json.loads(x) for x in (tmp_path / "events.jsonl").read_text().splitlines()]
-    replayed = [json.loads(x) for x in hard("replay", "--json", day).stdout.splitlines()]
-    assert [e["id"] for e in published] == [e["id"] for e in replayed]
-
-
-def test_publishing_to_a_sink_that_is_not_there_is_bad_usage(day):
-    done = hard("replay", day, "--publish", "log")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "no sink 'log' is configured" in done.stderr
-
-
-# -- replay: bad input -------------------------------------------------------------------------
-
-
-def g_as_m_s2(_, row):
-    return [row[0], *(f"{float(v) / 9.80665:.5f}" for v in row[1:4]), *row[4:]]
-
-
-def at_10_hz(i, row):
-    return [str(i * 100_000_000), *row[1:]]
-
-
-REFUSED = {
-    "missing": (lambda day, out: None, "no such file"),
-    "empty": (lambda day, out: out.write_text(""), "empty"),
-    "no_accelerometer": (lambda day, out: out.write_text("t_ns,x,y\n1,2,3\n"), "accel_x"),
-    "g_for_m_s2": (lambda day, out: rewritten(day, out, g_as_m_s2), "likely in g"),
-    "too_slow": (lambda day, out: rewritten(day, out, at_10_hz), "10.0 Hz"),
-    "no_gyroscope": (
-        lambda day, out: out.write_text("\n".join(",".join(row[:4]) for row in rows(day)) + "\n"),
-        "no gyroscope",
-    ),
-    "not_one_good_row": (
-        lambda day, out: out.write_text(",".join(rows(day)[0]) + "\n" + "x,y,z\n" * 50),
-        "row",
-    ),
-    "binary": (lambda day, out: out.write_bytes(os.urandom(100_000) + b"\0"), "text"),
-    "one_huge_line": (lambda day, out: out.write_text("1," * 20_000_000), "line"),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_right_is_refused_before_any_output(case, day, tmp_path):
-    make, expected = REFUSED[case]
-    path, out = tmp_path / "walk.csv", tmp_path / "windows.csv"
-    make(day, path)
-    done = hard("replay", "--json", path, "--predictions", out)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert expected in done.stderr.lower() or expected in done.stderr
-    assert "walk.csv" in done.stderr
-    assert not list(tmp_path.glob("*windows*"))
-
-
-def test_bad_rows_are_skipped_counted_and_fail_only_when_strict(day, tmp_path):
-    def spoil(i, row):
-        spoiled = {500: [*row[:2], "oops", *row[3:]], 700: [*row[:1], "nan", *row[2:]]}
-        spoiled |= {900: [*row[:3], "inf", *row[4:]], 1100: row[:3]}
-        return spoiled.get(i, [str(int(row[0]) - 5 * 10**9), *row[1:]] if i == 1300 else row)
-
-    path = rewritten(day, tmp_path / "day.csv", spoil)
-    done = hard("replay", "--json", path)
-    assert done.returncode == 0
-    told = done.stderr.splitlines()[-1]
-    for count in ("2 late", "1 not_a_number", "2 not_finite", "1 wrong_columns"):
-        assert count in told
-    kinds = [json.loads(line)["event_type"] for line in done.stdout.splitlines()]
-    assert kinds.count("exit") >= 4
-    strict = hard("replay", "--json", "--strict", path)
-    assert (strict.returncode, strict.stdout) == (1, done.stdout)
-
-
-def test_a_recording_shorter_than_a_window_is_told(day, tmp_path):
-    path = tmp_path / "short.csv"
-    path.write_text("\n".join(day.read_text().splitlines()[:60]) + "\n")
-    done = hard("replay", path)
-    assert done.returncode == 1
-    assert "1.16 s of data" in done.stderr
-
-
-@pytest.fixture
-def broken_model(tmp_path):
-    """Return a copy of a bundled model, to be broken."""
-    _, tflite = ModelCard.load("pocket")
-    for source in (tflite, tflite.with_suffix(".json")):
-        shutil.copy(source, tmp_path / source.name)
-    return tmp_path / tflite.name
-
-
-def test_a_model_whose_hash_is_off_is_refused(day, broken_model):
-    broken_model.write_bytes(broken_model.read_bytes() + b"x")
-    done = hard("replay", day, "--model", broken_model)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "sha256" in done.stderr
-
-
-def test_a_model_that_is_garbage_is_refused(day, broken_model):
-    garbage = b"\1\2\3" * 1000
-    broken_model.write_bytes(garbage)
-    card = broken_model.with_suffix(".json")
-    body = json.loads(card.read_text()) | {"sha256": hashlib.sha256(garbage).hexdigest()}
-    card.write_text(json.dumps(body))
-    done = hard("replay", day, "--model", broken_model)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "not a usable .tflite" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        (["--speed", "fast"], "give max"),
-        (["--accel-unit", "feet"], "accel"),
-        (["--rate", "-3"], "rate"),
-        (["--start", "yesterday"], "RFC 3339"),
-    ],
-)
-def test_a_bad_option_is_bad_usage(day, options, expected):
-    done = hard("replay", day, *options)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert expected in done.stderr
-
-
-def test_the_reader_may_leave_early(day):
-    command = f"'{sys.executable}' -m hard replay --json '{day}' | head -1"
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
-    assert len(done.stdout.splitlines()) == 1
-    assert "Traceback" not in done.stderr
-
-
-# -- the other commands ------------------------------------------------------------------------
-
-
-def test_check_prints_what_is_in_force(tmp_path):
-    config = tmp_path / "hard.toml"
-    config.write_text('[sources.sim]\nplugin = "simulator"\n[sinks.out]\nplugin = "stdout"\n')
-    done = hard("check", "-c", config)
-    assert done.returncode == 0
-    assert 'model.name = "pocket"' in done.stdout
-    assert "sources.sim.rate_hz = 50.0" in done.stdout
-    assert json.loads(hard("check", "-c", config, "--json").stdout)["sources.sim.seed"] == 0
-
-
-@pytest.mark.parametrize("command", ["check", "run"])
-def test_a_bad_configuration_is_told_whole_with_code_78(tmp_path, command):
-    config = tmp_path / "hard.toml"
-    config.write_text('[hard]\nnodes = 1\n[sources.a]\nplugin = "radio"\n[decision]\nenter = 7\n')
-    done = hard(command, "-c", config)
-    assert (done.returncode, done.stdout) == (78, "")
-    assert [line.split(": ")[1] for line in done.stderr.splitlines()] == [
-        "hard.nodes",
-        "decision.enter",
-        "sources.a.plugin",
-        "sinks",
-    ]
-
-
-@pytest.mark.parametrize("command", ["check", "run"])
-def test_what_a_daemon_cannot_begin_without_is_told_with_code_78(tmp_path, command):
-    config = tmp_path / "hard.toml"
-    config.write_text(
-        '[sinks.home]\nplugin = "mqtt"\nusername = "hard"\npassword_file = "missing"\n'
-    )
-    done = hard(command, "-c", config, folder=tmp_path)
-    assert (done.returncode, done.stdout) == (78, "")
-    remedy = "write the password into it, or correct the path"
-    assert done.stderr.splitlines() == [
-        f'{config}:1: sources: none is configured: add [sources.NAME] with plugin = "mqtt", say',
-        f"{config}:4: sinks.home.password_file: missing: no such file: {remedy}",
-    ]
-
-
-def test_run_ends_with_its_data_and_prints_events(day, tmp_path):
-    config = tmp_path / "hard.toml"
-    config.write_text(f'[sources.day]\nplugin = "file"\npath = "{day}"\n')
-    done = hard("run", "-c", config, "--stdout")
-    assert done.returncode == 0
-    ran = [json.loads(line)["id"] for line in done.stdout.splitlines()]
-    replayed = [json.loads(x)["id"] for x in hard("replay", "--json", day).stdout.splitlines()]
-    assert ran == replayed
-
-
-def test_simulate_is_the_same_for_the_same_seed_and_leaves_nothing_half_written(tmp_path):
-    for name in ("a.csv", "b.csv"):
-        assert hard("simulate", tmp_path / name, "--script", "walking:5").returncode == 0
-    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
-    done = hard("simulate", tmp_path / "c.csv", "--script", "flying:5")
-    assert done.returncode == 2
-    assert "flying" in done.stderr
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.csv", "b.csv"]
-
-
-def test_no_output_takes_the_place_of_something_else(day, tmp_path):
-    own = tmp_path / "own.csv"
-    shutil.copy(day, own)
-    assert hard("replay", own, "--predictions", own).returncode == 2
-    twice = hard("replay", own, "--predictions", tmp_path / "a", "--plot", tmp_path / "a")
-    assert twice.returncode == 2
-    assert hard("simulate", own, "--script", "walking:5").returncode == 1
-    assert own.read_bytes() == day.read_bytes()
-    fifo = tmp_path / "fifo"
-    os.mkfifo(fifo)
-    assert hard("replay", own, "--predictions", fifo).returncode == 1
-    assert fifo.is_fifo()
-
-
-def test_an_interrupted_replay_leaves_nothing_half_written(day, tmp_path):
-    out = tmp_path / "windows.csv"
-    command = [sys.executable, "-m", "hard", "replay", str(day), "--speed", "1"]
-    with subprocess.Popen([*command, "--predictions", str(out)], stdout=subprocess.PIPE) as process:
-        process.stdout.readline()  # the first event: it is well under way
-        process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
-    assert not list(tmp_path.iterdir())
-
-
-def test_plugins_lists_what_is_installed():
-    done = hard("plugins", "--json")
-    assert done.returncode == 0
-    found = {(p["group"], p["name"]) for p in map(json.loads, done.stdout.splitlines())}
-    assert {("sources", "file"), ("sources", "mqtt"), ("sinks", "jsonl")} <= found
-
-
-def test_bench_prints_its_figures(day):
-    figures = json.loads(hard("bench", day, "--json").stdout)
-    assert figures["windows"] == (110 * 50 - 128) // 64 + 1
-    assert figures["ratio"] >= 1
+from tests.hard.commands.calling import hard
+
+COMMANDS = [
+    "replay",
+    "inspect",
+    "run",
+    "record",
+    "status",
+    "label",
+    "calibrate",
+    "check",
+    "plugins",
+    "doctor",
+    "simulate",
+    "bench",
+    "sources scan",
+]
 
 
 def test_help_imports_nothing_heavy():
@@ -379,33 +39,40 @@ def test_help_imports_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "",
-        "replay",
-        "run",
-        "record",
-        "status",
-        "label",
-        "calibrate",
-        "simulate",
-        "check",
-        "doctor",
-        "sources",
-        "plugins",
-        "bench",
-    ],
-)
-def test_every_command_has_help(command):
-    done = hard(*filter(None, [command]), "--help")
+def test_help_names_every_command_in_one_whole_line():
+    listed = hard("--help").stdout.partition("Commands:\n")[2].split("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in listed] == [c.split()[0] for c in COMMANDS]
+    assert all(line.endswith(".") and not line.endswith("...") for line in listed)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command):
+    done = hard(*command.split(), "--help")
     assert done.returncode == 0
     assert "Usage:" in done.stdout
+    assert re.search(rf"Examples:\n +hard {command}\b", done.stdout)
+    assert "-v, --verbose" in done.stdout
 
 
-def test_files_named_like_options_of_paths_stay_where_they_are(day, tmp_path):
-    out = tmp_path / "missing" / "windows.csv"
-    done = hard("replay", day, "--predictions", out)
-    assert done.returncode == 1
-    assert "can't be written" in done.stderr
-    assert not Path(out).exists()
+def test_the_shell_can_complete_commands_and_options():
+    assert completed("hard re") == ["replay", "record"]
+    assert completed("hard record --dur") == ["--duration"]
+    assert completed("hard sources s") == ["scan"]
+
+
+def completed(line):
+    """Return what bash would offer at the end of a line."""
+    typed = {
+        "_HARD_COMPLETE": "complete_bash",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(line.count(" ")),
+    }
+    script = Path(sys.executable).with_name("hard")
+    asked = subprocess.run(
+        [script], capture_output=True, text=True, check=True, env=os.environ | typed
+    )
+    return asked.stdout.split()
+
+
+def test_the_version_is_told():
+    assert re.fullmatch(r"hard \d+\.\d+\.\d+\n", hard("--version").stdout)

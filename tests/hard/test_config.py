@@ -2,6 +2,7 @@
 
 import pytest
 
+from hard.card import ModelCard
 from hard.config import ConfigError, load
 
 GOOD = """
@@ -75,15 +76,59 @@ plugin = "jsonl"
     )
     lines = errors_of(path)
     assert len(lines) == 6
-    assert lines[0].startswith(f"{path}:2: hard.nodes: unknown key; known here: ")
+    assert lines[0] == f'{path}:2: hard.nodes: unknown key; did you mean "node"?'
     assert lines[1].startswith(f"{path}:5: decision.enter: ")
     assert any(line.startswith(f"{path}:9: sources.phone.port: ") for line in lines)
-    assert any(line.startswith(f"{path}:10: sources.phone.hots: unknown key") for line in lines)
+    assert f'{path}:10: sources.phone.hots: unknown key; did you mean "host"?' in lines
     assert any(
         line.startswith(f"{path}:13: sources.radio.plugin: no source plugin 'radio'")
         for line in lines
     )
     assert any(line.startswith(f"{path}:15: sinks.log.path: missing") for line in lines)
+
+
+def test_an_unknown_key_that_is_like_none_is_told_with_those_that_are_known(tmp_path):
+    (line,) = errors_of(write(tmp_path, "[model]\nweight = 7\n"))
+    assert line.endswith(":2: model.weight: unknown key; known here: name")
+
+
+def test_a_fault_of_a_whole_table_is_told_by_the_tables_name(tmp_path):
+    text = '[sources.phones]\nplugin = "mqtt"\ntls = true\nclient_key = "key"\n'
+    (line,) = errors_of(write(tmp_path, text))
+    assert line.startswith(f"{tmp_path}/hard.toml:1: sources.phones: client_key needs client_cert")
+
+
+def test_what_is_named_relatively_is_beside_the_configuration(tmp_path, monkeypatch):
+    (tmp_path / "conf").mkdir()
+    path = tmp_path / "conf/hard.toml"
+    path.write_text(
+        '[hard]\nstate_dir = "state"\n[record]\nfolder = "../walks"\n'
+        '[sources.day]\nplugin = "file"\npath = "day.csv"\n'
+        '[sources.phone]\nplugin = "mqtt"\nusername = "me"\npassword_file = "secret"\n'
+        '[sinks.home]\nplugin = "mqtt"\nusername = "me"\npassword_file = "credential:mqtt"\n'
+        '[sinks.log]\nplugin = "jsonl"\npath = "/var/events.jsonl"\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    for given in (path, path.relative_to(tmp_path)):
+        effective = load(given).effective()
+        assert effective["hard.state_dir"] == f"{tmp_path}/conf/state"
+        assert effective["record.folder"] == f"{tmp_path}/conf/../walks"
+        assert effective["sources.day.path"] == f"{tmp_path}/conf/day.csv"
+        assert effective["sources.phone.password_file"] == f"{tmp_path}/conf/secret"
+        assert effective["sinks.home.password_file"] == "credential:mqtt"
+        assert effective["sinks.log.path"] == "/var/events.jsonl"
+        assert effective["model.name"] == "pocket"
+
+
+def test_a_models_card_is_beside_the_configuration(tmp_path, monkeypatch):
+    monkeypatch.chdir("/")
+    card, tflite = ModelCard.load("waist")
+    (tmp_path / "mine.json").write_text(tflite.with_suffix(".json").read_text())
+    for name in ("mine.json", f"../{tmp_path.name}/mine"):
+        settings = load(write(tmp_path, f'[model]\nname = "{name}"\n')).settings
+        assert ModelCard.load(settings.model_for("any"))[0] == card
+    rule = '[[streams]]\nmatch = "belt"\nmodel = "mine.tflite"\n'
+    assert load(write(tmp_path, rule)).settings.model_for("belt") == f"{tmp_path}/mine.tflite"
 
 
 def test_the_home_folder_is_expanded(tmp_path, monkeypatch):
@@ -95,6 +140,12 @@ def test_the_home_folder_is_expanded(tmp_path, monkeypatch):
     (error,) = errors_of(write(tmp_path, '[hard]\nstate_dir = "~nobody-here/x"\n'))
     assert "hard.state_dir" in error
     assert "give an absolute path" in error
+    (error,) = errors_of(
+        write(tmp_path, '[sinks.log]\nplugin = "jsonl"\npath = "~nobody-here/x"\n')
+    )
+    assert ":3: sinks.log.path: " in error
+    log = load(write(tmp_path, '[sinks.log]\nplugin = "jsonl"\npath = "~/x"\n')).sinks["log"]
+    assert log.config.path == tmp_path / "x"
 
 
 def test_a_secret_that_only_systemd_knows_is_not_looked_for(tmp_path, monkeypatch):

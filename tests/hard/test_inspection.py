@@ -1,8 +1,6 @@
 """What `hard inspect` finds in a recording."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from itertools import pairwise
 
@@ -181,56 +179,3 @@ def test_whatever_comes_is_told_and_nothing_raised(numbers, start):
     found = inspected(batches(t, x))
     assert str(n) in described(found)
     json.dumps(found.to_json())
-
-
-# -- the command ---------------------------------------------------------------------------------
-
-
-def hard(*arguments):
-    command = [sys.executable, "-m", "hard", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert "Traceback" not in done.stderr, done.stderr
-    return done
-
-
-@pytest.fixture
-def walk(tmp_path):
-    path = tmp_path / "walk.csv"
-    rows = "".join(f"{t},{x:.4f},0,{1 + x:.4f}\n" for t, x in _swinging())
-    path.write_text(f"t_ns,accel_x,accel_y,accel_z\n{rows}1,2\n")
-    return path
-
-
-def _swinging():
-    for k in range(1000):
-        yield T0_NS + k * 20_000_000, 0.01 * np.sin(k)
-
-
-def test_the_command_tells_format_findings_and_what_to_try(walk):
-    done = hard("inspect", walk)
-    assert done.returncode == 0
-    assert "  plain: the header names accel_x, accel_y, accel_z" in done.stdout
-    assert "it is likely in g" in done.stdout
-    assert "skipped   1 wrong_columns" in done.stdout
-    assert done.stdout.strip().endswith(f"try: hard replay {walk} --accel-unit g")
-    mended = hard("inspect", walk, "--accel-unit", "g", "--json")
-    body = json.loads(mended.stdout)
-    assert body["options"] == {}
-    assert body["streams"][0]["gravity"] == "included"
-    assert body["skipped"] == {"wrong_columns": 1}
-
-
-def test_the_command_draws_a_plot(walk, tmp_path):
-    plot = tmp_path / "walk.png"
-    assert hard("inspect", walk, "--plot", plot).returncode == 0
-    assert plot.read_bytes().startswith(b"\x89PNG")
-    assert hard("inspect", walk, "--plot", walk).returncode == 2
-
-
-def test_the_command_refuses_what_is_no_recording(tmp_path):
-    path = tmp_path / "notes.txt"
-    path.write_text("hello")
-    done = hard("inspect", path)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert f"{path}: an unknown format" in done.stderr
-    assert hard("inspect", path, "--format", "nonsense").returncode == 2

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from hard.api import Sink, Source
-from hard.plugins import PluginError, available, create, load
+from hard.plugins import PluginError, available, create, file_options, load
 
 
 @pytest.fixture
@@ -61,6 +61,25 @@ def test_a_plugin_for_another_api_is_broken(installed):
     )
     with pytest.raises(PluginError, match="plugin API 99, this is 1"):
         load("sources", "radio")
+
+
+def test_options_that_name_files_are_known_by_type_or_name(installed):
+    installed(
+        "from pathlib import Path\n"
+        "from typing import Annotated\n"
+        "from pydantic import Field\n"
+        "from hard.api import Source, PluginConfig\n"
+        "class Config(PluginConfig):\n"
+        "    log: Annotated[Path, Field(strict=False)]\n"
+        "    tape: Annotated[Path, Field(strict=False)] | None = None\n"
+        "    password_file: str | None = None\n"
+        "    url_path: str = '/'\n"
+        "class Radio(Source):\n"
+        "    Config = Config\n"
+        "    def run(self, emit, stop): pass\n",
+        "[hard.sources]\nradio = stranger:Radio\n",
+    )
+    assert file_options("sources", "radio") == {"log", "tape", "password_file"}
 
 
 def test_a_third_partys_plugin_is_made_like_a_bundled_one(installed):

@@ -1,0 +1,103 @@
+"""The configuration that a command is meant to use, and the models that it names."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from hard.commands.terminal import BAD_CONFIGURATION, BAD_USAGE, fail
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from hard.classifier import TFLiteClassifier
+    from hard.config import Configuration, Settings
+    from hard.decision import DecisionSettings
+
+__all__ = ["PLACES", "Models", "configuration_path", "default_path", "loaded"]
+
+PLACES = (Path("hard.toml"), Path("/etc/hard/hard.toml"))
+"""Where a configuration is looked for that is not named, in this order."""
+
+
+def default_path(places: Sequence[Path] = PLACES) -> Path | None:
+    """Return the first configuration file that is there."""
+    return next((path for path in places if _is_there(path)), None)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.stat()
+    except PermissionError:
+        return True  # reading it will say so
+    except OSError:
+        return False
+    return True
+
+
+def configuration_path(given: Path | None) -> Path:
+    """Return the configuration file to use; say so where it was not given, exit without one."""
+    if given is not None:
+        return given
+    path = default_path()
+    if path is None:
+        here, system = PLACES
+        fail(
+            f"no configuration: neither ./{here} nor {system} is there; name one: -c FILE",
+            BAD_USAGE,
+        )
+    typer.echo(f"using {path.absolute()}", err=True)
+    return path
+
+
+def loaded(path: Path | None, needs: Collection[str] = ()) -> Configuration:
+    """Return the checked configuration, None for the defaults; exit with every error of it."""
+    from hard import config  # noqa: PLC0415
+
+    try:
+        return config.load(path, needs)
+    except config.ConfigError as error:
+        fail(error, BAD_CONFIGURATION)
+
+
+class Models:
+    """Gives every stream its model and decision settings; each model is loaded once."""
+
+    def __init__(self, settings: Settings, only: str | None = None) -> None:
+        """Take the models from `settings`, or `only` this one for all streams."""
+        self._settings, self._only = settings, only
+        self._loaded: dict[str, TFLiteClassifier] = {}
+        self._told: set[str] = set()
+
+    def load(self, name: str) -> TFLiteClassifier:
+        """Return the model of this name; raises `ModelRefused`."""
+        from hard.classifier import TFLiteClassifier  # noqa: PLC0415
+
+        if name not in self._loaded:
+            self._loaded[name] = TFLiteClassifier.load(name)
+        return self._loaded[name]
+
+    def load_all(self) -> None:
+        """Let every configured model prove itself now."""
+        rules = [] if self._only else [r.model for r in self._settings.streams if r.model]
+        for name in [self._only or self._settings.model.name, *rules]:
+            self.load(name)
+
+    def identities(self) -> list[str]:
+        """Return name and hash of the models in use."""
+        return sorted({model.card.identity for model in self._loaded.values()})
+
+    def choose(self, stream: str) -> tuple[TFLiteClassifier, DecisionSettings]:
+        """Return what the pipeline asks for; say once where the model was trained elsewhere."""
+        model = self.load(self._only or self._settings.model_for(stream))
+        worn = self._settings.placement_of(stream)
+        if worn not in (None, model.card.placement) and stream not in self._told:
+            self._told.add(stream)
+            logging.getLogger("hard").warning(
+                "stream %s is worn %r, the model %s was trained on %r: choose another model for it",
+                *(stream, worn, model.card.name, model.card.placement),
+            )
+        return model, self._settings.decision

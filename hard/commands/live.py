@@ -1,0 +1,281 @@
+"""`hard run` and `hard record`: the configured sources, with the pipeline and without it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hard.commands.configured import Models, configuration_path, loaded
+from hard.commands.options import ConfigOption  # noqa: TC001 - typer reads the annotations
+from hard.commands.terminal import BAD_CONFIGURATION, fail, on_interrupt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from hard.api import Sink, Source
+    from hard.config import Configuration, Settings
+    from hard.eventlog import EventLog
+    from hard.recording import Recorder
+    from hard.runtime import Runtime
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+_TELL_EVERY_S = 10.0
+_MOST_STREAMS = 1000
+
+
+# -- run -----------------------------------------------------------------------------------------
+
+
+@app.command(
+    epilog="\b\nExamples:\n"
+    "  hard run\n"
+    "  hard run -c hard.toml --stdout\n"
+    "  hard run -v -c /etc/hard/hard.toml"
+)
+def run(
+    config: ConfigOption = None,
+    *,
+    stdout: Annotated[bool, typer.Option(help="Print events too, as JSON lines.")] = False,
+) -> None:
+    """Run the daemon until SIGTERM."""
+    starting: list[Runtime] = []
+
+    def stop() -> None:
+        for runtime in starting:
+            runtime.stop()
+
+    with on_interrupt(stop) as asked:
+        raise typer.Exit(_run_daemon(configuration_path(config), starting, asked, stdout=stdout))
+
+
+def _run_daemon(
+    config: Path, starting: list[Runtime], asked: Sequence[int], *, stdout: bool
+) -> int:
+    """Put the daemon together and run it; `starting` is told of it, `asked` of an early stop."""
+    from importlib.metadata import version  # noqa: PLC0415
+
+    from hard import control, systemd  # noqa: PLC0415
+    from hard.card import ModelRefused  # noqa: PLC0415
+    from hard.plugins import create  # noqa: PLC0415
+
+    if logging.getLogger().level == logging.WARNING:
+        logging.getLogger().setLevel(logging.INFO)  # a service tells what it does
+    configuration = loaded(config, ["sources"] if stdout else ["sources", "sinks"])
+    settings = configuration.settings
+    sinks: dict[str, Any] = dict(configuration.sinks)
+    if stdout:
+        sinks["--stdout"] = create("sinks", "--stdout", {"plugin": "stdout"}, settings.hard.node)
+    models = Models(settings)
+    try:
+        models.load_all()  # before READY
+    except ModelRefused as error:
+        fail(error, BAD_CONFIGURATION)
+    if asked:
+        return 0
+    folder = settings.hard.state_dir or systemd.state_directory()
+    recorder = _recorder(config, settings, folder)
+    log = _event_log(folder)
+    runtime = _runtime(configuration, models, sinks, log, recorder, folder)
+    starting.append(runtime)
+    if asked:
+        runtime.stop()
+    about = {
+        "version": version("hard-daemon"),
+        "node": settings.hard.node,
+        "models": models.identities(),
+    }
+    try:
+        with control.serving(control.socket_path(folder, config), runtime, config, about):
+            return runtime.run()
+    except control.ControlError as error:
+        log.close()
+        fail(error)
+
+
+def _runtime(
+    configuration: Configuration,
+    models: Models,
+    sinks: Mapping[str, Sink[Any]],
+    log: EventLog,
+    recorder: Recorder | None,
+    state_folder: Path | None,
+) -> Runtime:
+    """Return the daemon's threads around its pipeline, which knows again which way is up."""
+    from hard.checkpoint import load_references, save_references  # noqa: PLC0415
+    from hard.pipeline import Pipeline  # noqa: PLC0415
+    from hard.runtime import Runtime, RuntimeOptions  # noqa: PLC0415
+
+    settings = configuration.settings
+    upright = None if state_folder is None else state_folder / "upright.json"
+    pipeline = Pipeline(
+        models.choose,
+        max_streams=settings.hard.max_streams,
+        references={} if upright is None else load_references(upright),
+        mount=settings.axes_of,
+    )
+
+    def keep() -> None:
+        if upright is not None and (known := pipeline.references()):
+            save_references(upright, known)
+
+    options = RuntimeOptions(
+        no_data_after_s=settings.decision.no_data_after_s,
+        shutdown_s=settings.hard.shutdown_s,
+        inbox_messages=settings.hard.inbox_messages,
+    )
+    return Runtime(pipeline, configuration.sources, sinks, log, options, recorder, keep)
+
+
+def _event_log(state_folder: Path | None) -> EventLog:
+    from hard.eventlog import EventLog, EventLogError  # noqa: PLC0415
+
+    try:
+        if state_folder is not None:
+            state_folder.mkdir(parents=True, exist_ok=True)
+        return EventLog(None if state_folder is None else state_folder / "events.db")
+    except (EventLogError, OSError) as error:
+        fail(error)
+
+
+def _recorder(config: Path, settings: Settings, state_folder: Path | None) -> Recorder | None:
+    """Return the recorder that `[record]` asks for."""
+    from hard.recording import Recorder  # noqa: PLC0415
+
+    if settings.record is None:
+        return None
+    folder = settings.record.folder or (state_folder and state_folder / "recordings")
+    if folder is None:
+        fail(f"{config}: record.folder: missing: name a folder", BAD_CONFIGURATION)
+    return Recorder(folder, settings.record.limits(), settings.about)
+
+
+# -- record --------------------------------------------------------------------------------------
+
+
+@app.command(
+    epilog="\b\nExamples:\n"
+    "  hard record\n"
+    "  hard record -c hard.toml --stream 'phone-*' --out walks --duration 600\n"
+    "On a terminal, type a label and Enter; an empty line ends it.\n"
+    "Then: hard inspect SESSION, hard replay SESSION."
+)
+def record(
+    config: ConfigOption = None,
+    *,
+    stream: Annotated[
+        list[str] | None, typer.Option(help="Streams to record (glob); repeat the option.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the session; else as configured, else ./recordings."),
+    ] = None,
+    duration: Annotated[
+        float | None, typer.Option(min=0.1, help="Stop after so many seconds.")
+    ] = None,
+) -> None:
+    """Record what the sources send, raw, until Ctrl-C.  Nothing is recognised."""
+    from hard import recording  # noqa: PLC0415
+    from hard.config import Record  # noqa: PLC0415
+
+    config = configuration_path(config)
+    settings = loaded(config, ["sources"]).settings
+    table = settings.record or Record()
+    if stream:
+        table = table.model_copy(update={"streams": stream})
+    state = settings.hard.state_dir
+    folder = out or table.folder or (state / "recordings" if state else Path("recordings"))
+    recorder = recording.Recorder(folder, table.limits(), settings.about)
+    runtime = _unrecognising(settings, recorder)
+    if duration is not None:
+        timer = threading.Timer(duration, runtime.stop)
+        timer.daemon = True
+        timer.start()
+    if sys.stderr.isatty():
+        typer.echo(f"recording into a new folder in {folder}; Ctrl-C stops", err=True)
+        told = (runtime, recorder, f"hard doctor -c {config}")
+        threading.Thread(target=_tell, args=told, name="teller", daemon=True).start()
+    if sys.stdin.isatty():
+        threading.Thread(target=_keyboard, args=(runtime,), name="keyboard", daemon=True).start()
+    code = runtime.run()
+    written = recorder.status()
+    if not written["session"]:
+        fail(
+            f"nothing arrived, so nothing was written: hard doctor -c {config} looks for the cause"
+        )
+    counted = _samples(runtime, recorder) or "no samples"
+    typer.echo(f"{written['session']}: {written['bytes']} bytes: {counted}", err=True)
+    if sys.stderr.isatty():
+        typer.echo(f"what is in it: hard inspect {written['session']}", err=True)
+    raise typer.Exit(code)
+
+
+def _unrecognising(settings: Settings, recorder: Recorder) -> Runtime:
+    """Return a runtime that records and decides nothing."""
+    from hard.checkpoint import load_references  # noqa: PLC0415
+    from hard.eventlog import EventLog  # noqa: PLC0415
+    from hard.plugins import create  # noqa: PLC0415
+    from hard.recording import Unrecognised  # noqa: PLC0415
+    from hard.runtime import Runtime, RuntimeOptions  # noqa: PLC0415
+
+    node = f"{settings.hard.node}-record"  # a client id of its own beside the daemon's
+    sources: dict[str, Source[Any]] = {}
+    for name, table in settings.sources.items():
+        source: Any = create("sources", name, table, node)
+        sources[name] = source
+    logging.getLogger("hard.eventlog").setLevel(logging.ERROR)  # there are no events
+    options = RuntimeOptions(
+        no_data_after_s=settings.decision.no_data_after_s,
+        inbox_messages=settings.hard.inbox_messages,
+    )
+    state = settings.hard.state_dir
+    upright = {} if state is None else load_references(state / "upright.json")
+    unrecognised = Unrecognised({s: {"upright": known.to_json()} for s, known in upright.items()})
+    return Runtime(unrecognised, sources, {}, EventLog(None), options, recorder)
+
+
+def _tell(runtime: Runtime, recorder: Recorder, where_to_look: str) -> None:
+    """Say on the terminal which streams come, and every 10 s how much of each there is."""
+    known: set[str] = set()
+    began_s = said_s = time.monotonic()
+    while True:
+        time.sleep(1.0)
+        now_s = time.monotonic()
+        streams = _recorded(runtime, recorder)
+        for name in streams.keys() - known:
+            typer.echo(f"{name} arrives: {', '.join(streams[name])}", err=True)
+        known |= streams.keys()
+        if now_s >= said_s + _TELL_EVERY_S:
+            said_s = now_s
+            said = _samples(runtime, recorder) or f"nothing arrived yet; try {where_to_look}"
+            typer.echo(f"{now_s - began_s:.0f} s: {said}", err=True)
+
+
+def _recorded(runtime: Runtime, recorder: Recorder) -> dict[str, dict[str, int]]:
+    """Return stream -> sensor -> samples of what is recorded."""
+    streams = runtime.status(_MOST_STREAMS)["streams"]
+    return {s["stream"]: s["samples"] for s in streams if recorder.wants(s["stream"])}
+
+
+def _samples(runtime: Runtime, recorder: Recorder) -> str:
+    """Return how many samples of which streams were recorded, as a text."""
+    return "; ".join(
+        f"{stream} {', '.join(f'{n} {sensor}' for sensor, n in samples.items())}"
+        for stream, samples in sorted(_recorded(runtime, recorder).items())
+    )
+
+
+def _keyboard(runtime: Runtime) -> None:
+    """Make each line typed a label of all streams from now on."""
+    typer.echo("type a label and Enter; an empty line ends it", err=True)
+    for line in sys.stdin:
+        streams = runtime.label_all(time.time_ns(), line.strip())
+        typer.echo(f"labelled {streams} streams" if streams else "nothing arrived yet", err=True)

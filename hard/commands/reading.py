@@ -1,0 +1,72 @@
+"""Which recordings a command is to read: files, exports, sessions of `hard record`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hard.commands.terminal import BAD_USAGE, fail
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from hard.api import Source
+
+__all__ = ["file_sources", "recordings_named", "refuse_overwriting"]
+
+_MOST_NAMED = 12
+"""So many sessions of a folder are named."""
+
+
+def refuse_overwriting(files: Sequence[Path], *outputs: Path | None) -> None:
+    """Exit where an output would take the place of an input or of another output."""
+    taken = {path.resolve() for path in files}
+    for out in outputs:
+        if out is not None and out.resolve() in taken:
+            fail(
+                f"{out}: it is needed for something else in this call; name another file", BAD_USAGE
+            )
+        taken |= {out.resolve()} if out is not None else set()
+
+
+def recordings_named(paths: Sequence[Path]) -> list[Path]:
+    """Put in the place of each session its streams; exit where a folder of sessions is named."""
+    from hard.recording import recordings_in  # noqa: PLC0415
+
+    for path in paths:
+        if path.is_dir() and recordings_in([path]) == [path]:
+            inside = [*path.iterdir(), *path.glob("recordings/*")]  # or a state directory
+            sessions = sorted(folder for folder in inside if recordings_in([folder]) != [folder])
+            if sessions:
+                more = len(sessions) - _MOST_NAMED
+                named = ", ".join(map(str, sessions[-_MOST_NAMED:]))
+                earlier = f" (and {more} earlier)" if more > 0 else ""
+                fail(f"{path}: not a session but a folder of them; name one: {named}{earlier}")
+    return recordings_in(paths)
+
+
+def file_sources(files: Sequence[Path], options: Mapping[str, Any]) -> list[Source[Any]]:
+    """Return one `file` source a recording; two of one name get a number behind it."""
+    from hard.plugins import PluginError, create  # noqa: PLC0415
+
+    sources: list[Any] = []
+    streams: set[str] = set()
+    for path in files:
+        try:
+            source: Any = create(
+                "sources", str(path), {"plugin": "file", "path": str(path), **options}, "hard"
+            )
+        except PluginError as error:
+            faults = "; ".join(
+                f"--{key.replace('_hz', '').replace('_', '-')}: {fault}"
+                for key, fault in error.faults
+            )
+            fail(faults, BAD_USAGE)
+        stream = source.config.stream_for(path)
+        number = 2
+        while stream in streams:
+            stream, number = f"{source.config.stream_for(path)[:60]}-{number}", number + 1
+        streams.add(stream)
+        source.config = source.config.model_copy(update={"stream": stream})
+        sources.append(source)
+    return sources

@@ -1,0 +1,373 @@
+"""`hard replay` and `hard inspect`: what is in recordings, and what the daemon makes of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hard.commands.configured import Models, loaded
+from hard.commands.options import (
+    AccelUnitOption,
+    FormatOption,
+    GyroUnitOption,
+    JsonOption,
+    PlatformOption,
+    RateOption,
+    StartOption,
+    reading_options,
+)
+from hard.commands.reading import file_sources, recordings_named, refuse_overwriting
+from hard.commands.terminal import (
+    BAD_USAGE,
+    INTERRUPTED,
+    fail,
+    on_interrupt,
+    progress,
+    require_matplotlib,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from hard.api import Event, Source
+    from hard.config import Configuration
+    from hard.inspection import Inspection
+    from hard.outputs import Plot
+    from hard.replay import Outcome
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+# -- replay --------------------------------------------------------------------------------------
+
+
+@app.command(
+    epilog="\b\nExamples:\n"
+    "  hard replay walk.csv\n"
+    "  hard replay recordings/20260501T093000Z\n"
+    "  hard replay --model waist --json walk.csv | jq .activity\n"
+    "  hard replay --join 0 trial-1.csv trial-2.csv --plot day.png\n"
+    "  hard replay walk.csv --rate 50 --accel-unit g --predictions windows.csv"
+)
+def replay(
+    files: Annotated[
+        list[Path], typer.Argument(help="CSV, export of an app, session of `hard record` …")
+    ],
+    *,
+    model: Annotated[
+        str | None, typer.Option(help="Bundled model, or the path of a card; else as configured.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print events as JSON lines.")] = False,
+    predictions: Annotated[
+        Path | None, typer.Option(help="Write a CSV row for every window.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw signal, probabilities, timeline.")] = None,
+    speed: Annotated[
+        str, typer.Option(help='"max", or how many times faster than time: 1, 10 …')
+    ] = "max",
+    join: Annotated[
+        float | None,
+        typer.Option(min=0, max=1e7, help="Make the files one recording, so far apart (s)."),
+    ] = None,
+    publish: Annotated[
+        str | None, typer.Option(help="Deliver to this sink of the configuration.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("-c", "--config", help="Configuration (TOML); else the defaults.")
+    ] = None,
+    rate: RateOption = None,
+    accel_unit: AccelUnitOption = "m/s2",
+    gyro_unit: GyroUnitOption = "rad/s",
+    file_format: FormatOption = "auto",
+    platform: PlatformOption = None,
+    start: StartOption = None,
+    strict: Annotated[bool, typer.Option(help="Fail if anything had to be skipped.")] = False,
+) -> None:
+    """Recognise activities in recordings, just as the daemon would."""
+    given = reading_options(
+        rate=rate,
+        accel_unit=accel_unit,
+        gyro_unit=gyro_unit,
+        file_format=file_format,
+        platform=platform,
+        start=start,
+    )
+    refuse_overwriting(files, predictions, plot)
+    sources = file_sources(recordings_named(files), given)
+    call = _Replay(sources, loaded(config), model, join, _pace(speed), as_json=as_json)
+    outcome = call.run(publish, predictions, plot)
+    if not outcome.windows:
+        fail(
+            f"{sources[0].name}: no window: {outcome.seconds:.2f} s of data are less than the "
+            "model needs without a gap"
+        )
+    call.show(outcome, published=publish is not None)
+    if strict and outcome.faults:
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class _Replay:
+    """A call of `hard replay`; exits where anything of it is refused."""
+
+    sources: list[Source[Any]]
+    configuration: Configuration
+    model: str | None
+    join_s: float | None
+    pace: float | None
+    as_json: bool
+
+    def run(self, publish: str | None, predictions: Path | None, plot: Path | None) -> Outcome:
+        """Replay, and leave the files that are asked for."""
+        from hard.outputs import Plot  # noqa: PLC0415
+
+        if plot is not None:
+            require_matplotlib()
+        drawn = None if plot is None else Plot()
+        with contextlib.ExitStack() as opened:
+            show: Callable[[Sequence[Event]], None] | None
+            show = None if self.pace is None else self._print
+            if publish is not None:
+                show = opened.enter_context(_publisher(publish, self.configuration))
+            outcome = self._replayed(predictions, drawn, show)
+        if plot is not None and drawn is not None:
+            try:
+                drawn.draw(plot, outcome)
+            except OSError as error:
+                fail(f"{plot}: can't be written: {error.strerror}")
+        return outcome
+
+    def _replayed(
+        self,
+        predictions: Path | None,
+        drawn: Plot | None,
+        show: Callable[[Sequence[Event]], None] | None,
+    ) -> Outcome:
+        from hard.api import UnusableInput  # noqa: PLC0415
+        from hard.card import ModelRefused  # noqa: PLC0415
+        from hard.recording import is_of_session  # noqa: PLC0415
+        from hard.replay import replay as run_replay  # noqa: PLC0415
+
+        settings, stop = self.configuration.settings, threading.Event()
+        models = Models(settings, self.model)
+        try:
+            with (
+                self._watching(models, predictions, drawn) as watch,
+                on_interrupt(stop.set) as interrupted,
+                progress() as tell,
+            ):
+                models.load_all()
+                outcome = run_replay(
+                    self.sources,
+                    models.choose,
+                    join_s=self.join_s,
+                    speed=self.pace,
+                    watch=watch,
+                    publish=show,
+                    progress=tell,
+                    stop=stop,
+                    mount=settings.axes_of,
+                    dispensable=[s.name for s in self.sources if is_of_session(Path(s.name))],
+                )
+                if interrupted:
+                    fail("interrupted", INTERRUPTED)  # and no half-written file is left
+        except (UnusableInput, ModelRefused) as error:
+            fail(error)
+        except OSError as error:
+            if predictions is None or isinstance(error, BrokenPipeError):
+                raise
+            fail(f"{predictions}: can't be written: {error.strerror}")
+        return outcome
+
+    @contextlib.contextmanager
+    def _watching(
+        self, models: Models, predictions: Path | None, drawn: Plot | None
+    ) -> Iterator[Callable[[Any], None] | None]:
+        """Give what is told of every prediction, for the CSV and the plot; None for neither."""
+        from hard.outputs import PredictionsCsv, written_aside  # noqa: PLC0415
+
+        if predictions is None and drawn is None:
+            yield None
+            return
+        several = len(self.sources) > 1 and self.join_s is None
+        with contextlib.ExitStack() as opened:
+            rows = None
+            if predictions is not None:
+                file = opened.enter_context(written_aside(predictions))
+                rows = PredictionsCsv(file, several=several)
+
+            def watch(batch: Any) -> None:
+                labels = models.choose(batch.stream)[0].card.states
+                if rows is not None:
+                    rows.write(batch, labels)
+                if drawn is not None:
+                    drawn.see(batch, labels)
+
+            yield watch
+
+    def _print(self, events: Sequence[Event]) -> None:
+        from hard.api import rfc3339  # noqa: PLC0415
+
+        for event in events:
+            if self.as_json:
+                typer.echo(json.dumps(event.payload()))
+                continue
+            what = event.activity or f"{event.previous} -> {event.status}"
+            sure = "" if event.confidence is None else f"{event.confidence:.0%}"
+            typer.echo(f"{rfc3339(event.t_decided)}  {event.stream}  {event.kind}  {what}  {sure}")
+
+    def show(self, outcome: Outcome, *, published: bool) -> None:
+        """Print what was found, but for the events that were printed as they came."""
+        from hard.replay import bouts, summary, timeline  # noqa: PLC0415
+
+        came_live = self.pace is not None and not published
+        if self.as_json and not came_live:
+            self._print(outcome.events)
+        elif not self.as_json and bouts(outcome.events):
+            above = "\n" if came_live else ""
+            typer.echo(f"{above}{timeline(outcome)}\n\n{summary(outcome)}")
+        if outcome.faults:
+            told = ", ".join(f"{n} {reason}" for reason, n in outcome.faults.items())
+            typer.echo(f"skipped: {told}", err=True)
+
+
+def _pace(speed: str) -> float | None:
+    if speed == "max":
+        return None
+    with contextlib.suppress(ValueError):
+        pace = float(speed)
+        if 1e-3 <= pace <= 1e6:
+            return pace
+    raise typer.BadParameter(
+        f"{speed!r}: give max, or a factor such as 1 or 10", param_hint="speed"
+    )
+
+
+@contextlib.contextmanager
+def _publisher(
+    name: str, configuration: Configuration
+) -> Iterator[Callable[[Sequence[Event]], None]]:
+    """Deliver a replay's events to one sink, as another node and with nothing retained."""
+    from hard.eventlog import EventLog  # noqa: PLC0415
+    from hard.plugins import create  # noqa: PLC0415
+    from hard.runtime import SinkThread, StateBoard  # noqa: PLC0415
+
+    settings = configuration.settings
+    if name not in settings.sinks:
+        known = ", ".join(sorted(settings.sinks)) or "none; give a configuration with -c"
+        fail(f"--publish: no sink {name!r} is configured; there are: {known}", BAD_USAGE)
+    table = dict(settings.sinks[name])
+    if "retain" in configuration.sinks[name].Config.model_fields:
+        table["retain"] = False
+    sink: Any = create("sinks", name, table, f"{settings.hard.node}-replay")
+    logging.getLogger("hard.eventlog").setLevel(logging.ERROR)  # in memory is what is wanted here
+    log = EventLog(None)
+    thread = SinkThread(sink, log.cursor(name, "oldest"), StateBoard())
+    thread.start()
+    try:
+        yield log.append
+    finally:
+        log.flush(10.0)
+        thread.finish(30.0)
+        thread.join(35.0)
+        left = thread.cursor.backlog
+        log.close()
+    if left:
+        fail(f"--publish: {left} events could not be delivered to {name!r}")
+
+
+# -- inspect -------------------------------------------------------------------------------------
+
+
+@app.command(
+    epilog="\b\nExamples:\n"
+    "  hard inspect walk.csv\n"
+    "  hard inspect recordings/20260501T093000Z\n"
+    "  hard inspect export.zip --json\n"
+    "  hard inspect dump.bin --rate 50 --plot dump.png"
+)
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A recording: any that `hard replay` takes.")],
+    *,
+    as_json: JsonOption = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw each sensor's norm.")] = None,
+    rate: RateOption = None,
+    accel_unit: AccelUnitOption = "m/s2",
+    gyro_unit: GyroUnitOption = "rad/s",
+    file_format: FormatOption = "auto",
+    platform: PlatformOption = None,
+    start: StartOption = None,
+) -> None:
+    """Tell what is in a recording, and what fits or contradicts."""
+    from hard.inspection import described  # noqa: PLC0415
+
+    given = reading_options(
+        rate=rate,
+        accel_unit=accel_unit,
+        gyro_unit=gyro_unit,
+        file_format=file_format,
+        platform=platform,
+        start=start,
+    )
+    refuse_overwriting([file], plot)
+    if plot is not None:
+        require_matplotlib()
+    sources = file_sources(recordings_named([file]), given)
+    opened, found = _inspected(sources)
+    if plot is not None:
+        _draw_signal(found, plot)
+    skipped: Counter[str] = sum((source.counts for source in sources), Counter())
+    if as_json:
+        body = {"file": str(file), "opened": opened, "skipped": dict(skipped)}
+        typer.echo(json.dumps(body | found.to_json()))
+        return
+    typer.echo("\n".join([str(file), *(f"  {line}" for line in opened), "", described(found)]))
+    for reason, n in skipped.items():
+        typer.echo(f"skipped   {n} {reason}")
+    mended = " ".join(f"--{key.replace('_', '-')} {v}" for key, v in found.options.items())
+    if mended:
+        typer.echo(f"\ntry: hard replay {file} {mended}")
+
+
+def _inspected(sources: Sequence[Source[Any]]) -> tuple[list[str], Inspection]:
+    """Read recordings to their ends; return how each was opened, and what is in all of them."""
+    from hard.api import UnusableInput  # noqa: PLC0415
+    from hard.card import ModelCard, bundled  # noqa: PLC0415
+    from hard.inspection import Inspector  # noqa: PLC0415
+
+    inspector = Inspector({name: ModelCard.load(name)[0].input for name in bundled()})
+    stop = threading.Event()
+    opened = []
+    try:
+        with on_interrupt(stop.set) as interrupted, progress("reading") as tell:
+            for source in sources:
+                of = f"{Path(source.name).name}: " if len(sources) > 1 else ""
+                opened += [f"{of}{stage.detail}" for stage in source.probe(5.0) if stage.ok]
+                if tell is not None:
+                    tell(source.name)
+                source.run(inspector.feed, stop)
+    except UnusableInput as error:
+        fail(error)
+    if interrupted:
+        fail("interrupted", INTERRUPTED)
+    return opened, inspector.finish()
+
+
+def _draw_signal(found: Inspection, plot: Path) -> None:
+    from hard.inspection import figure  # noqa: PLC0415
+    from hard.outputs import written_aside  # noqa: PLC0415
+
+    try:
+        with written_aside(plot, "wb") as png:
+            figure(found).savefig(png, format="png", dpi=100)
+    except OSError as error:
+        fail(f"{plot}: can't be written: {error.strerror}")

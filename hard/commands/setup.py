@@ -1,0 +1,117 @@
+"""`hard check`, `doctor`, `sources scan` and `plugins`: what is asked while setting things up."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hard.commands.configured import configuration_path, default_path, loaded
+from hard.commands.options import ConfigOption, JsonOption  # noqa: TC001 - typer reads the annotations
+from hard.commands.terminal import BAD_CONFIGURATION, fail, progress
+
+if TYPE_CHECKING:
+    from hard.plugins import Plugin
+
+__all__ = ["app", "sources_app"]
+
+app = typer.Typer()
+sources_app = typer.Typer(
+    help="Find sensors.", no_args_is_help=True, epilog="\b\nExamples:\n  hard sources scan"
+)
+
+SecondsOption = Annotated[
+    float, typer.Option(min=0.1, max=600, help="How long each plugin may take (s).")
+]
+
+
+@app.command(epilog="\b\nExamples:\n  hard check\n  hard check -c hard.toml --json")
+def check(config: ConfigOption = None, *, as_json: JsonOption = False) -> None:
+    """Check a configuration: print every error, or what is in force.  Nothing is changed."""
+    from hard.doctor import socket_fault  # noqa: PLC0415
+
+    config = configuration_path(config)
+    configuration = loaded(config, ["sources", "sinks", "folders"])
+    if fault := socket_fault(configuration.settings, config):
+        fail(f"{config}: hard.state_dir: {fault}", BAD_CONFIGURATION)
+    effective = configuration.effective()
+    if as_json:
+        typer.echo(json.dumps(effective))
+    else:
+        for key, value in effective.items():
+            typer.echo(f"{key} = {'(none)' if value is None else json.dumps(value)}")
+    names = [*configuration.sources, *configuration.sinks]
+    typer.echo(f"{config}: ok ({', '.join(names)}); hard doctor tries them out", err=True)
+
+
+@app.command(epilog="\b\nExamples:\n  hard plugins\n  hard plugins --json")
+def plugins(*, as_json: JsonOption = False) -> None:
+    """List the installed plugins, and why one can't be used."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from hard.plugins import available  # noqa: PLC0415
+
+    found = [*available("sources"), *available("sinks")]
+    group = ""
+    for plugin in found:
+        if as_json:
+            typer.echo(json.dumps(asdict(plugin)))
+            continue
+        if plugin.group != group:
+            above, group = "\n" if group else "", plugin.group
+            typer.echo(f'{above}{group}: what plugin = "..." can be under [{group}.NAME]')
+        typer.echo(_plugin_line(plugin))
+    if any(plugin.state != "ok" for plugin in found):
+        raise typer.Exit(1)
+
+
+def _plugin_line(plugin: Plugin) -> str:
+    broken = "" if plugin.state == "ok" else f"BROKEN, from {plugin.distribution}: "
+    return f"  {plugin.name:10}  {broken}{plugin.detail}"
+
+
+@sources_app.command(
+    epilog="\b\nExamples:\n  hard sources scan\n  hard sources scan --seconds 10 --json"
+)
+def scan(*, seconds: SecondsOption = 5.0, as_json: JsonOption = False) -> None:
+    """Look for sensors that the installed sources could read."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from hard.doctor import scan_sources, settings_toml  # noqa: PLC0415
+
+    found = 0
+    with progress("looking:") as tell:
+        for plugin, thing in scan_sources(seconds, tell or (lambda _: None)):
+            found += 1
+            if as_json:
+                typer.echo(json.dumps({"plugin": plugin, **asdict(thing)}))
+                continue
+            typer.echo(f"{plugin}: {thing.address}: {thing.detail}")
+            if thing.settings:  # else nothing there can be read
+                typer.echo(settings_toml(plugin, thing.settings))
+    if not found and not as_json:
+        typer.echo("nothing found: is it switched on, plugged in, on this network?", err=True)
+
+
+@app.command(epilog="\b\nExamples:\n  hard doctor\n  hard doctor -c hard.toml --json")
+def doctor(
+    config: ConfigOption = None, *, seconds: SecondsOption = 5.0, as_json: JsonOption = False
+) -> None:
+    """Look at clock, models and state, and try every source and sink."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from hard.doctor import examine  # noqa: PLC0415
+
+    failed = False
+    for part, stage in examine(config or default_path(), seconds):
+        failed = failed or stage.ok is False
+        if as_json:
+            typer.echo(json.dumps({"part": part, **asdict(stage)}))
+        else:
+            mark = {True: "ok", False: "FAIL", None: "?"}[stage.ok]
+            typer.echo(f"{mark:4}  {part}: {stage.name}: {stage.detail}")
+            if stage.remedy and not stage.ok:
+                typer.echo(f"      -> {stage.remedy}")
+    if failed:
+        raise typer.Exit(1)

@@ -1,0 +1,26 @@
+"""`hard status`, `label` and `calibrate` at the prompt; the daemon's side: test_control.py."""
+
+import json
+
+import pytest
+
+from tests.hard.commands.calling import answering, hard
+
+
+@pytest.mark.parametrize("command", [["status"], ["label", "a", "b"], ["calibrate", "a"]])
+def test_a_busy_daemon_is_told_in_its_own_words(tmp_path, command):
+    (tmp_path / "hard.toml").write_text(f'[hard]\nstate_dir = "{tmp_path}"\n')
+    sentence = "8 clients are being served: try again"
+    busy = json.dumps({"ok": False, "error": "busy", "message": sentence})
+    with answering(tmp_path / "control.sock", f"{busy}\n".encode()):
+        done = hard(*command, folder=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[1:] == [sentence]
+
+
+def test_a_daemon_that_hangs_up_is_no_traceback(tmp_path):
+    (tmp_path / "hard.toml").write_text(f'[hard]\nstate_dir = "{tmp_path}"\n')
+    with answering(tmp_path / "control.sock", b""):
+        done = hard("status", folder=tmp_path)
+    assert done.returncode == 1
+    assert "no answer from the daemon" in done.stderr
