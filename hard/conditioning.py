@@ -7,7 +7,7 @@ out depends on the samples and their order of arrival, not on how they were cut 
     scale    to m/s² and rad/s in the Android frame; what is not finite is dropped and counted
     order    `hard.ordering`: final samples, sorted, or the end of a segment
     check    each 3 s against what was declared: nothing is used before the first that agree, nor
-             after two in a row that do not
+             after two in a row that do not; a rate that no stamp can prove, against strides
     bridge   gaps up to 0.2 s are filled; longer ones end a run
     grid     resampled values at k * period since the epoch, each with "valid" and "covered"
 """
@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from hard.api import NS_PER_S, STANDARD_GRAVITY_M_S2, SampleBatch, Sensor, Unit
+from hard.cadence import StatedRate
 from hard.clock import DeviceClock
 from hard.ordering import MAX_GAP_NS, Orderer, Samples, Settled
-from hard.resampling import HALF_WIDTH_PERIODS, taps_for
+from hard.resampling import HALF_WIDTH_PERIODS, Taps, taps_for
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -139,6 +140,9 @@ class Conditioner:
         self._doubt: str | None = None  # what the last 3 s that were checked were found to be
         self._sign_known: dict[Sensor, bool] = {}
         self._stated_hz: dict[Sensor, float] = {}
+        self._counted = False  # whether the accelerometer's stamps were made from its stated rate
+        self._strides: StatedRate | None = None  # what weighs that rate, in this segment
+        self._wrong_rate: str | None = None  # what it found
         self._unuse()
 
     def _unuse(self) -> None:
@@ -200,6 +204,8 @@ class Conditioner:
         scale = _SCALE[batch.declared.unit]
         if batch.declared.rate_hz is not None:
             self._stated_hz[batch.sensor] = batch.declared.rate_hz
+        if batch.sensor == "accel":
+            self._counted = batch.declared.counted and batch.declared.rate_hz is not None
         if batch.sensor != "gyro":
             self._sign_known[batch.sensor] = batch.declared.sign is not None
             scale *= batch.declared.sign or 1
@@ -232,6 +238,7 @@ class Conditioner:
                 yield SegmentEnd(self.reached_ns)
             if self._tracks:
                 self.segment += 1
+            self._strides = self._wrong_rate = None
             self._unuse()
 
     def _try(self, settled: Settled, *, ends: bool) -> Generator[Conditioned, None, Settled | None]:
@@ -250,6 +257,9 @@ class Conditioner:
         """Put samples on the grid up to a contradiction; return what comes behind it, if any."""
         end, reason = watch.find(settled) or (None, None)
         head, rest = _split(settled, end)
+        if contradiction := self._weighed(head):
+            end, reason = contradiction
+            head, rest = _split(settled, end)
         for samples in head.samples:
             if samples.sensor in self._tracks:
                 self._tracks[samples.sensor].append(samples)
@@ -258,6 +268,17 @@ class Conditioner:
             self._unuse()
             yield from self._say(reason, head.until)
         return rest
+
+    def _weighed(self, settled: Settled) -> tuple[int, str] | None:
+        """Weigh a rate that stamps were made from; what contradicts it holds for the segment."""
+        if self._strides is None:
+            return None
+        accel = next((samples for samples in settled.samples if samples.sensor == "accel"), None)
+        t, x = (accel.t, accel.x) if accel else (np.empty(0, np.int64), np.empty((0, 3)))
+        found = self._strides.find(t, x, settled.until)
+        if found:
+            self._wrong_rate = found[1]
+        return found
 
     def _tile_end(self, settled: Settled, *, ends: bool) -> int | None:
         """Return the end of the next 3 s to check, None while they are not complete."""
@@ -274,7 +295,7 @@ class Conditioner:
             n = int(np.searchsorted(track.t, end))
             if n:
                 tile[sensor] = Samples(sensor, track.t[:n], track.x[:n])
-        reason, used = self._judge(tile)
+        reason, used = (self._wrong_rate, []) if self._wrong_rate else self._judge(tile)
         if reason is None:
             self._used = used
             self._tracks = {s: self._tracks[s] for group in used for s in group}
@@ -283,6 +304,8 @@ class Conditioner:
             first_ns = max(int(track.t[0]) for track in self._tracks.values())
             self._next_k = -(-first_ns // self._wanted.period_ns)
             self._watch = _Watch(self._tracks, end, self._wanted.min_rate_hz, self._judge)
+            if self._counted and self._strides is None:
+                self._strides = StatedRate(self._stated_hz["accel"], end)
         else:
             for sensor, samples in tile.items():
                 self._counts["rejected"] += len(samples.t)
@@ -344,16 +367,17 @@ class Conditioner:
         while self._next_k < stop_k:
             k0, k1 = self._next_k, min(stop_k, self._next_k + _GRID_POINTS_AT_ONCE)
             grid = np.arange(k0, k1, dtype=np.int64) * period_ns
-            triples, valid, covered = [], np.ones(k1 - k0, bool), np.ones(k1 - k0, bool)
-            for group in groups:
+            values = np.empty((k1 - k0, 3 * len(groups)), np.float32)
+            valid, covered = np.ones(k1 - k0, bool), np.ones(k1 - k0, bool)
+            shared = _SharedTaps()
+            for i, group in enumerate(groups):
                 parts = []
                 for track in group:
-                    part, its_valid, its_covered = track.at(grid)
+                    part, its_valid, its_covered = track.at(grid, shared)
                     parts.append(part)
                     valid &= its_valid
                     covered &= its_covered
-                triples.append(parts[0] if len(parts) == 1 else parts[0] + parts[1])
-            values = np.concatenate(triples, axis=1).astype(np.float32)
+                values[:, 3 * i : 3 * i + 3] = parts[0] if len(parts) == 1 else parts[0] + parts[1]
             self._next_k = k1
             for track in (t for group in groups for t in group):
                 track.forget(k1 * period_ns)
@@ -523,6 +547,24 @@ class _Watch:
         return ~fine
 
 
+class _SharedTaps:
+    """Taps for one sensor after another: with the same stamps they are the same."""
+
+    def __init__(self) -> None:
+        self._last: tuple[NDArray[np.int64], NDArray[np.int64], float, Taps] | None = None
+
+    def taps(self, t: NDArray[np.int64], grid: NDArray[np.int64], filter_ns: float) -> Taps:
+        """Return `taps_for` of the same arguments."""
+        if self._last is not None:
+            last_t, last_grid, last_filter_ns, taps = self._last
+            same = filter_ns == last_filter_ns and np.array_equal(grid, last_grid)
+            if same and np.array_equal(t, last_t):
+                return taps
+        taps = taps_for(t, grid, filter_ns)
+        self._last = t, grid, filter_ns, taps
+        return taps
+
+
 class _Run:
     """A stretch of one sensor without a long gap: real stamps, and the signal that is filtered.
 
@@ -547,18 +589,26 @@ class _Run:
     def append(self, t: NDArray[np.int64], x: NDArray[np.float64]) -> None:
         """Add samples, the first at most MAX_GAP_NS behind the last."""
         parts_t, parts_x, begin = [self._t], [self._x], 0
-        if len(self.real_t):
-            parts_t, parts_x = [self._t[:-1]], [self._x[:-1]]
-            t, x = np.append(self._t[-1:], t), np.concatenate([self._x[-1:], x])
-        for i in np.flatnonzero(np.diff(t) > 1.5 * self._period_ns).tolist():
-            n = round(int(t[i + 1] - t[i]) / self._period_ns)
-            share = np.arange(1, n) / n
-            parts_t += [t[begin : i + 1], t[i] + (share * (t[i + 1] - t[i])).astype(np.int64)]
-            parts_x += [x[begin : i + 1], x[i] + share[:, None] * (x[i + 1] - x[i])]
+        if len(self.real_t) and t[0] - self.last > 1.5 * self._period_ns:
+            between, line = self._bridge(self.last, self._x[-1], int(t[0]), x[0])
+            parts_t.append(between)
+            parts_x.append(line)
+        for i in np.flatnonzero(t[1:] - t[:-1] > 1.5 * self._period_ns).tolist():
+            between, line = self._bridge(int(t[i]), x[i], int(t[i + 1]), x[i + 1])
+            parts_t += [t[begin : i + 1], between]
+            parts_x += [x[begin : i + 1], line]
             begin = i + 1
         self._t = np.concatenate([*parts_t, t[begin:]])
         self._x = np.concatenate([*parts_x, x[begin:]])
-        self.real_t = np.concatenate([self.real_t, t[1:] if len(self.real_t) else t])
+        self.real_t = np.concatenate([self.real_t, t])
+
+    def _bridge(
+        self, t_a: int, a: NDArray[np.float64], t_b: int, b: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return samples in a straight line, a period apart, from one sample to the next."""
+        n = round((t_b - t_a) / self._period_ns)
+        share = np.arange(1, n) / n
+        return t_a + (share * (t_b - t_a)).astype(np.int64), a + share[:, None] * (b - a)
 
     def close(self) -> None:
         """Nothing more will be appended."""
@@ -568,11 +618,13 @@ class _Run:
             self._x = np.concatenate([self._x, np.repeat(self._x[-1:], self._pad, axis=0)])
             self.closed = True
 
-    def at(self, grid: NDArray[np.int64], filter_ns: float) -> NDArray[np.float64]:
+    def at(
+        self, grid: NDArray[np.int64], filter_ns: float, shared: _SharedTaps
+    ) -> NDArray[np.float64]:
         """Return float64[n, 3] at grid times within the run."""
         reach = int(HALF_WIDTH_PERIODS * filter_ns)
         a, b = np.searchsorted(self._t, (grid[0] - reach, grid[-1] + reach + 1))
-        return taps_for(self._t[a:b], grid, filter_ns).apply(self._x[a:b])
+        return shared.taps(self._t[a:b], grid, filter_ns).apply(self._x[a:b])
 
     def covered(self, grid: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Tell which grid times have a real sample within one input period."""
@@ -630,12 +682,12 @@ class _Track:
     def measure(self, t: NDArray[np.int64], grid_period_ns: int) -> None:
         """Take the input period, and the filter's period from it.
 
-        The filter's cut-off follows the input only below 0.9 of the grid's rate and in steps of a
-        tenth, so that a small error of the measured rate changes nothing.
+        The filter's cut-off follows the input below the grid's rate, in steps of a hundredth, so
+        that a small error of the measured rate changes nothing.
         """
         self._period_ns = int(NS_PER_S / _rate_hz(t))
-        ratio = grid_period_ns / self._period_ns
-        self._filter_ns = grid_period_ns * (1.0 if ratio >= 0.9 else 10 / max(int(ratio * 10), 1))
+        percent = min(max(round(100 * grid_period_ns / self._period_ns), 1), 100)
+        self._filter_ns = grid_period_ns * (100 / percent)
         self._measure_jitter(np.diff(t))
 
     def _measure_jitter(self, steps: NDArray[np.int64]) -> None:
@@ -664,7 +716,9 @@ class _Track:
         if len(t):
             before, self._carried, self._came = self._came, int(t[-1]), int(came[-1])
             # Gaps are those of the stamps as they came, whatever regression made of them.
-            begins = np.flatnonzero(np.diff(came, prepend=before) > MAX_GAP_NS).tolist()
+            begins = (np.flatnonzero(came[1:] - came[:-1] > MAX_GAP_NS) + 1).tolist()
+            if came[0] - before > MAX_GAP_NS:
+                begins.insert(0, 0)
             for a, b in pairwise(sorted({0, *begins, len(t)})):
                 self._carry(came[a], t[a:b], x[a:b], begins=a in begins)
         if not ends:
@@ -715,16 +769,20 @@ class _Track:
         return t[done:end], regressed, x[done:end]
 
     def at(
-        self, grid: NDArray[np.int64]
+        self, grid: NDArray[np.int64], shared: _SharedTaps
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
         """Return values float64[n, 3] at the times `grid`, and which are valid and covered."""
+        newest = self._runs[-1] if self._runs else None
+        if newest and newest.first <= grid[0] and grid[-1] <= newest.last:  # as nearly always
+            whole = np.ones(len(grid), bool)
+            return newest.at(grid, self._filter_ns, shared), whole, newest.covered(grid)
         values = np.zeros((len(grid), 3))
         valid, covered = np.zeros(len(grid), bool), np.zeros(len(grid), bool)
         for run in self._runs:
             a = np.searchsorted(grid, run.first)
             b = np.searchsorted(grid, run.last, "right")
             if a < b:
-                values[a:b] = run.at(grid[a:b], self._filter_ns)
+                values[a:b] = run.at(grid[a:b], self._filter_ns, shared)
                 covered[a:b] = run.covered(grid[a:b])
                 valid[a:b] = True
         return values, valid, covered

@@ -155,10 +155,13 @@ class Orderer:
         """Return samples that fit the clock, less those behind the watermark."""
         if piece.sensor in self._held:
             self._counts["outlier"] += self._held.pop(piece.sensor).samples
+        watermark = -1 if self._watermark is None else self._watermark
+        if piece.t[0] >= max(queue.newest, watermark) and (piece.t[1:] >= piece.t[:-1]).all():
+            queue.newest = int(piece.t[-1])  # in order, as nearly always: nothing is late
+            self._numbers.note(piece.message_id, piece.sensor, queue.newest)
+            return piece
         newest = np.maximum(np.maximum.accumulate(piece.t), queue.newest)
-        limit = newest - max_delay_ns
-        if self._watermark is not None:
-            limit = np.maximum(limit, self._watermark)
+        limit = np.maximum(newest - max_delay_ns, watermark)
         queue.newest = int(newest[-1])
         self._numbers.note(piece.message_id, piece.sensor, int(piece.t.max()))
         late = piece.t < limit
@@ -276,7 +279,10 @@ class _Queue:
 
     def take(self, until: int) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
         """Take out what is stamped before `until`."""
-        t, x, ids = (np.concatenate(parts) for parts in zip(*self._pieces, strict=True))
+        if len(self._pieces) == 1:
+            t, x, ids = self._pieces[0]
+        else:
+            t, x, ids = (np.concatenate(parts) for parts in zip(*self._pieces, strict=True))
         self._clear()
         ready = t < until
         n = int(np.count_nonzero(ready))

@@ -39,12 +39,15 @@ def people(recordings):
     return found
 
 
-def verdicts(accel, gyro, *, rate_hz=50.0, stated_hz=None, accel_unit="m/s2", sign=1):
+def verdicts(
+    accel, gyro, *, rate_hz=50.0, stated_hz=None, counted=False, accel_unit="m/s2", sign=1
+):
+    told = {"rate_hz": stated_hz, "counted": counted}
     t = T0_NS + np.rint(np.arange(len(accel)) * (NS_PER_S / rate_hz)).astype(np.int64)
     conditioner = Conditioner(ModelCard.load("pocket")[0].input, Counter())
     message = [
-        SampleBatch("s", "accel", t, accel, Declared(accel_unit, sign, rate_hz=stated_hz)),
-        SampleBatch("s", "gyro", t, gyro, Declared("rad/s", rate_hz=stated_hz)),
+        SampleBatch("s", "accel", t, accel, Declared(accel_unit, sign, **told)),
+        SampleBatch("s", "gyro", t, gyro, Declared("rad/s", **told)),
     ]
     items = [*conditioner.feed(message), *conditioner.flush()]
     return [item for item in items if isinstance(item, Verdict)]
@@ -53,6 +56,47 @@ def verdicts(accel, gyro, *, rate_hz=50.0, stated_hz=None, accel_unit="m/s2", si
 def test_the_right_ones_raise_no_alarm(people):
     for who, (total, _, turning) in people.items():
         assert [v.status for v in verdicts(total, turning)] == ["ok"], who
+
+
+def counted_at(stated_hz, total, turning):
+    return verdicts(total, turning, rate_hz=stated_hz, stated_hz=stated_hz, counted=True)
+
+
+def test_the_right_rate_raises_no_alarm_where_only_strides_can_tell(people):
+    for who, (total, _, turning) in people.items():
+        assert [v.status for v in counted_at(50.0, total, turning)] == ["ok"], who
+
+
+def doubled(x):
+    """Return samples at 100 Hz for samples at 50."""
+    at = np.arange(2 * len(x) - 1) / 2
+    return np.stack([np.interp(at, np.arange(len(x)), c) for c in x.T], axis=1).astype(np.float32)
+
+
+def test_100_hz_called_50_is_told_by_gait_where_there_are_no_stamps(people):
+    found = {
+        who: [v.reason for v in counted_at(50.0, doubled(total), doubled(turning))]
+        for who, (total, _, turning) in people.items()
+    }
+    gait = [who for who in found if who[1].startswith(("wlk", "jog"))]
+    assert len(gait) >= 10
+    for who in gait:
+        reason = found[who][-1] or ""
+        assert reason.startswith("wrong rate: at the stated 50 Hz a stride takes"), who
+        assert "likely 100 Hz" in reason, who
+    # Who sits or stands has no stride: nobody can tell.
+    still = [reasons for who, reasons in found.items() if who[1].startswith(("sit", "std"))]
+    assert still
+    assert still == [[None]] * len(still)
+
+
+def test_50_hz_called_100_is_told_by_walking_where_there_are_no_stamps(people):
+    found = {
+        who: [v.status for v in counted_at(100.0, total, turning)]
+        for who, (total, _, turning) in people.items()
+        if who[1].startswith("wlk")
+    }
+    assert {tuple(statuses) for statuses in found.values()} == {("ok", "rejected")}
 
 
 WRONG = {

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from hard.api import NS_PER_S
 from hard.resampling import HALF_WIDTH_PERIODS, taps_for
+from tests.figures.resampling import RATES_HZ, SHARES, band_error_db
 from tests.hard.signals import T0_NS, cuts, seeds, uniform
 
 GRID_NS = NS_PER_S // 50
@@ -62,6 +63,11 @@ def test_a_band_limited_signal_is_kept_to_40_db(rate_hz):
         wanted = sine(grid, frequency_hz)
         error = resampled(t, sine(t, frequency_hz), grid, filter_period_ns(rate_hz)) - wanted
         assert rms(error) < 0.01 * rms(wanted), frequency_hz
+
+
+@pytest.mark.parametrize("rate_hz", [*RATES_HZ, 19.9, 20.24, 23.7, 31.25, 33.3, 45, 49.4, 52, 104])
+def test_through_the_whole_conditioning_it_is_kept_to_40_db(rate_hz):
+    assert {share: db for share in SHARES if (db := band_error_db(rate_hz, share)) > -40} == {}
 
 
 @pytest.mark.parametrize("rate_hz", [100, 200, 400])
