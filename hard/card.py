@@ -15,7 +15,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from hard.api import NS_PER_S
 
-__all__ = ["STILL", "Channel", "Golden", "ModelCard", "ModelInput", "ModelRefused", "Provenance"]
+__all__ = [
+    "STILL",
+    "Channel",
+    "Golden",
+    "ModelCard",
+    "ModelInput",
+    "ModelRefused",
+    "Provenance",
+    "Usual",
+]
 
 Channel = Literal["accel_x", "accel_y", "accel_z", "gyro_x", "gyro_y", "gyro_z"]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -81,6 +90,21 @@ class Golden(_Model):
     tolerance: float = Field(default=0.005, gt=0, lt=0.1)
 
 
+class Usual(_Model):
+    """What the signal of known windows looks like, label by label: `hard.novelty`.
+
+    `means` and `precisions` are those of the traits, in their order; a window further than
+    `max_distance` (Mahalanobis, squared) from every label's, or in which gravity turns by more
+    than `max_turn_deg`, is like none of them.
+    """
+
+    traits: tuple[str, ...]
+    means: tuple[tuple[float, ...], ...]
+    precisions: tuple[tuple[tuple[float, ...], ...], ...]
+    max_distance: float = Field(gt=0)
+    max_turn_deg: float = Field(gt=0)
+
+
 class Provenance(_Model):
     """Where the model comes from and what it was measured to do."""
 
@@ -99,7 +123,9 @@ class ModelCard(_Model):
 
     `temperature` divides the logits (Guo et al. 2017, "On Calibration of Modern Neural
     Networks"); `thresholds` are per-label probabilities below which a label is not entered;
-    `transitions` is the row-stochastic matrix between labels from one stride to the next.
+    `transitions` is the row-stochastic matrix between labels from one stride to the next, of which
+    the decision layer takes where a label leads, not how soon; `decision` are the defaults of its
+    settings that suit this model, `usual` what its training windows look like.
     """
 
     schema_version: Literal[1] = 1
@@ -114,17 +140,20 @@ class ModelCard(_Model):
     temperature: float = Field(default=1.0, gt=0.05, lt=20)
     thresholds: dict[str, Probability] = {}
     transitions: tuple[tuple[Probability, ...], ...] | None = None
+    decision: dict[str, float] = {}
+    usual: Usual | None = None
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     golden: Golden
     provenance: Provenance
 
     @property
     def states(self) -> tuple[str, ...]:
-        """What a stream can be said to do: the labels, and `still` where a posture can be unknown.
+        """What a stream can be said to do: the labels, and `still` where postures are among them.
 
-        A model in the upright frame can't tell postures before it is known which way is up.
+        Before it is known which way is up, and of a device that lies still as a table, no posture
+        can be told.
         """
-        return (*self.labels, STILL) if self.input.frame == "upright" else self.labels
+        return (*self.labels, STILL) if self.postures else self.labels
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -2,38 +2,74 @@
 
 Pure, in data time, called by the pipeline.  Every `enter` gets its `exit`; bouts of one stream
 never overlap; what was said is never taken back.
+
+    probabilities, novelty -> likelihoods of the states (`hard.evidence`)
+      -> posteriors over time (`hard.smoothing`) -> thresholds, dwell -> bouts (here)
 """
 
 from __future__ import annotations
 
-import math
+from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from hard.api import NS_PER_S, Event, Kind, Reason, Status, StreamState
+from hard.evidence import UNKNOWN, Evidence, transition_matrix
+from hard.smoothing import Averaged, FixedLag
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
     from hard.card import ModelCard
     from hard.conditioning import Verdict
+    from hard.evidence import Gate
+    from hard.novelty import Novelty
+    from hard.smoothing import Smoother
     from hard.windowing import WindowBatch
 
-__all__ = ["UNKNOWN", "Decision", "DecisionSettings", "PredictionBatch"]
+__all__ = [
+    "OFF_BODY",
+    "UNKNOWN",
+    "Decision",
+    "DecisionSettings",
+    "Explained",
+    "PredictionBatch",
+]
 
-UNKNOWN = "unknown"
+OFF_BODY = "off_body"
 
 
 class DecisionSettings(BaseModel):
-    """What trades delay against false events; times in seconds of data."""
+    """What trades delay against false events; times in seconds of data.
+
+    What is not set is the card's to say, else the default here.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    smoothing: Literal["hmm", "ema", "none"] = Field(
+        default="hmm",
+        description="hidden Markov model, exponential averaging, or each window by itself",
+    )
+    bout_s: float = Field(
+        default=45.0,
+        ge=1,
+        le=86400,
+        description="hmm: how long an activity lasts; longer: fewer false events, later true ones",
+    )
+    lag_s: float = Field(
+        default=1.28,
+        ge=0,
+        le=60,
+        description="hmm: how long to wait for what follows; longer: fewer false events, all later",
+    )
     smoothing_s: float = Field(
-        default=1.5, ge=0, le=600, description="time constant of the averaging; 0 for none"
+        default=1.5, ge=0, le=600, description="ema: time constant of the averaging"
     )
     enter: float = Field(
         default=0.5, ge=0, le=1, description="probability at which an activity may begin"
@@ -41,27 +77,91 @@ class DecisionSettings(BaseModel):
     exit: float = Field(
         default=0.5, ge=0, le=1, description="probability at which the present one holds on"
     )
+    enter_at: dict[str, float] = Field(
+        default={}, description="`enter` of single activities, by name"
+    )
+    exit_at: dict[str, float] = Field(
+        default={}, description="`exit` of single activities, by name"
+    )
     min_dwell_s: float = Field(
-        default=2.0, ge=0, le=600, description="how long another must lead before it takes over"
+        default=0.0, ge=0, le=600, description="how long another must lead before it takes over"
+    )
+    merge_s: float = Field(
+        default=2.0,
+        ge=0,
+        le=600,
+        description="shorter stretches of unknown belong to what they interrupt",
     )
     unknown_below: float = Field(
         default=0.4, ge=0, le=1, description="no probability this high: unknown"
+    )
+    novelty: float = Field(
+        default=1.0,
+        ge=0,
+        le=1000,
+        description="how unusual a signal may be, 1 as the card says; 0: never ask",
+    )
+    off_body_after_s: float = Field(
+        default=600.0, ge=60, le=86400, description="lying still for this long: not worn"
     )
     no_data_after_s: float = Field(
         default=10.0, ge=3, le=86400, description="silence after which a bout is closed"
     )
 
+    def over(self, card: ModelCard) -> Self:
+        """Return these settings, what is not set taken from the card."""
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        return type(self).model_validate(dict(card.decision) | given)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PredictionBatch:
-    """What the model says of consecutive windows: `probs` float64[w, states], calibrated.
+    """What the model says of consecutive windows: `probs` float64[w, labels], calibrated.
 
-    The states are the card's; where a posture can't be known, `still` has the postures' share.
+    With a column more where it may not be known which way is up: `still` has the postures' share.
+    `novelty` is what the signal says, None: nothing.
     """
 
     stream: str
     windows: WindowBatch
     probs: NDArray[np.float64]
+    novelty: Novelty | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """How one window was judged: what the model said, which gate spoke, what came of it.
+
+    `probs` are the model's, `posterior` the smoother's, both by state (unknown among the latter);
+    `chosen` leads now, `bout` is the activity that is open after this window.
+    """
+
+    stream: str
+    t_start: int
+    t_end: int
+    probs: dict[str, float]
+    gate: Gate | None
+    distance: float
+    turn: float
+    posterior: dict[str, float]
+    chosen: str
+    bout: str | None
+
+
+@dataclass(slots=True)
+class _Seen:
+    """A window that waits for its posterior; it speaks for [begin, end), ns."""
+
+    begin: int
+    end: int
+    t_start: int
+    t_end: int
+    coverage: float
+    spread: float | None
+    probs: list[float]
+    gate: Gate | None
+    distance: float
+    turn: float
 
 
 class _Mean:
@@ -88,39 +188,55 @@ class _Mean:
 class Decision:
     """The state of one stream.
 
-    Probabilities are averaged exponentially over time (`smoothing_s`).  Another label takes over
-    once its average reaches `enter` while the present one's is below `exit`, and its raw
-    probability has led the present one's for `min_dwell_s`; the onset is where that lead began.
+    Another state takes over once its posterior reaches `enter` while the present one's is below
+    `exit`, and it has led for `min_dwell_s` (`merge_s` for unknown); the onset is where that lead
+    began.  Of a window all is told `lag_s` later, the state of now (`state`) at once.
     """
 
-    def __init__(self, stream: str, card: ModelCard, settings: DecisionSettings) -> None:
+    def __init__(
+        self,
+        stream: str,
+        card: ModelCard,
+        settings: DecisionSettings,
+        explain: Callable[[Explained], None] | None = None,
+    ) -> None:
+        settings = settings.over(card)
         self._stream = stream
         self._model = card.identity
-        self._labels = [*card.states, UNKNOWN]
+        self._explain = explain
+        self._labels = [*card.states, UNKNOWN, OFF_BODY]
         self._unknown = len(card.states)
-        self._nobody: list[int | None] = [None] * len(self._labels)
-        self._enter = [max(settings.enter, card.thresholds.get(x, 0.0)) for x in card.states]
+        self._off_body = self._unknown + 1
+        self._enter, self._exit_below = _thresholds(card, settings)
         self._settings = settings
         self._stride_ns = card.input.stride_samples * card.input.period_ns
         self._silence_ns = round(settings.no_data_after_s * NS_PER_S)
-        self._dwell_ns = round(settings.min_dwell_s * NS_PER_S)
+        dwell_ns, merge_ns = (round(t * NS_PER_S) for t in (settings.min_dwell_s, settings.merge_s))
+        self._dwell_ns = [dwell_ns] * self._unknown + [max(dwell_ns, merge_ns), 0]
+        self._evidence = Evidence(
+            card, settings.unknown_below, settings.novelty, settings.off_body_after_s
+        )
+        self._smoother = _smoother(card, settings)
+        self._owed: deque[_Seen] = deque()  # windows without a posterior yet
         self._segment = 0
         self._status: Status = "checking"
-        self._status_since = 0
+        self._status_since: int | None = None  # nothing is known yet
         self._status_reason: Reason | None = None
         self._last_end: int | None = None  # where the evidence ends
         self._left_ns = 0  # where the last bout ended: the next one begins no earlier
-        self._bout: int | None = None  # index of the present label
+        self._bout: int | None = None  # index of the present state
         self._bout_start = self._bout_segment = 0
         self._decided_ns = 0  # when the last thing was known; never runs back within a segment
         self._reset()
 
     def _reset(self) -> None:
         """Forget the past: what comes next is judged afresh."""
-        self._smooth: list[float] = []
-        self._lead = self._nobody
-        self._mean = _Mean(self._unknown)
-        self._doubt = _Mean(self._unknown)  # windows that speak for another label, so far
+        self._posterior: list[float] = []
+        self._lead: list[int | None] = [None] * len(self._labels)
+        self._mean = _Mean(self._unknown + 1)
+        self._doubt = _Mean(self._unknown + 1)  # windows that speak for another state, so far
+        self._guess, self._guess_since = self._unknown, 0
+        self._evidence.reset()
         self._last_end = None
 
     @property
@@ -129,16 +245,20 @@ class Decision:
         return None if self._bout is None else self._last_end
 
     def state(self) -> StreamState:
-        """Return what the stream is now."""
-        open_ = self._bout is not None
+        """Return what the stream is now: the best guess by all that came, the bout as told."""
+        now, open_ = self._smoother.latest, self._bout is not None
+        guess = self._off_body if self._bout == self._off_body else self._guess
+        confirmed = self._labels[self._bout] if self._bout is not None else None
+        same = guess == self._bout
         return StreamState(
             stream=self._stream,
             status=self._status,
-            activity=self._labels[self._bout] if self._bout is not None else None,
-            since=self._bout_start if open_ else self._status_since,
-            t=max(self._decided_ns, self._last_end or 0),
-            confidence=self._confidence() if open_ else None,
-            probs=self._probs(self._smooth) if open_ else {},
+            activity=self._labels[guess] if now else None,
+            confirmed=confirmed,
+            since=self._bout_start if same else self._guess_since if now else self._status_since,
+            t=None if self._status_since is None else max(self._decided_ns, self._last_end or 0),
+            confidence=self._confidence(guess, now) if now else None,
+            probs=self._probs(now) if now else {},
             bout=self._event("enter", 0).bout if open_ else None,
             model=self._model,
             reason=self._status_reason,
@@ -147,106 +267,143 @@ class Decision:
     def update(self, batch: PredictionBatch) -> list[Event]:
         """Take the predictions of consecutive windows; return what they decide."""
         events: list[Event] = []
-        windows = batch.windows
+        windows, novelty = batch.windows, batch.novelty
         rows = zip(
             windows.t_start.tolist(),
             windows.t_end.tolist(),
             windows.run_start.tolist(),
             windows.coverage.tolist(),
             batch.probs.tolist(),
+            (0.0,) * len(windows) if novelty is None else novelty.distance.tolist(),
+            (0.0,) * len(windows) if novelty is None else novelty.turn.tolist(),
+            (None,) * len(windows) if novelty is None else novelty.spread.tolist(),
             strict=True,
         )
-        for t_start, t_end, run_start, coverage, probs in rows:
+        for t_start, t_end, run_start, coverage, probs, distance, turn, spread in rows:
             if self._last_end is not None:
                 if t_end <= self._last_end:  # the clock was set back
                     events += self.close("no_data", self._last_end)
                 else:
                     events += self.lapse(t_end)
-            self._enter_segment(windows.segment)
+            events += self._enter_segment(windows.segment)
             if self._status != "ok":
                 events += self._change("ok", t_start, t_end, None)
             # A window speaks for its centre ± half a stride, the first of a run from its start on.
             middle = (t_start + t_end) // 2
             first = t_start < run_start + self._stride_ns
             begin = max(run_start if first else middle - self._stride_ns // 2, self._left_ns)
-            events += self._window(begin, middle + self._stride_ns // 2, t_end, coverage, probs)
+            end = middle + self._stride_ns // 2
+            weighed = self._evidence.weigh(probs, distance, turn, spread)
+            seen = _Seen(
+                begin, end, t_start, t_end, coverage, spread, probs, weighed.gate, distance, turn
+            )
+            events += self._see(seen, weighed.likelihood)
         return events
 
-    def _window(
-        self, begin: int, end: int, t_end: int, coverage: float, probs: list[float]
-    ) -> list[Event]:
-        """Judge one window, which speaks for [begin, end)."""
-        if self._last_end is None or not self._smooth:
-            self._smooth = probs
-        elif self._settings.smoothing_s:
-            keep = math.exp((self._last_end - t_end) / (self._settings.smoothing_s * NS_PER_S))
-            self._smooth = [p + keep * (s - p) for p, s in zip(probs, self._smooth, strict=True)]
-        else:
-            self._smooth = probs
-        self._last_end, self._last_segment = t_end, self._segment
-        self._follow_leads(begin, probs)
+    def _see(self, seen: _Seen, likelihood: list[float]) -> list[Event]:
+        """Take one window; judge the one whose posterior that settles."""
+        after_s = 0.0 if self._last_end is None else (seen.t_end - self._last_end) / NS_PER_S
+        self._last_end, self._last_segment = seen.t_end, self._segment
+        self._owed.append(seen)
+        posterior = self._smoother.feed(likelihood, after_s)
+        events = []
+        if posterior is not None:
+            events = self._judge(self._owed.popleft(), posterior, seen.t_end)
+        guess = self._best(self._smoother.latest, self._guess)
+        if guess != self._guess or not self._guess_since:
+            self._guess, self._guess_since = guess, seen.begin
+        return events
+
+    def _judge(self, seen: _Seen, posterior: list[float], known: int) -> list[Event]:
+        """Judge one window by its posterior, known at data time `known`."""
+        self._posterior = posterior
+        self._follow_leads(seen.begin, posterior)
         events: list[Event] = []
-        chosen = self._choose()
+        chosen = self._choose(posterior)
+        rests_since = self._evidence.rests_since(seen.begin, seen.end, seen.spread)
+        if rests_since is not None:
+            chosen = self._off_body
+            if self._bout != self._off_body:
+                before = self._bout_start if self._bout_segment == self._last_segment else 0
+                self._lead[chosen] = max(rests_since, self._left_ns, before)
         if chosen == self._bout:
-            self._mean.add(probs, coverage)
+            if chosen == self._off_body:
+                self._lead = [None] * len(self._labels)
+            self._mean.add(posterior, seen.coverage)
             if self._doubt.n:
                 self._mean.merge(self._doubt)
-                self._doubt = _Mean(self._unknown)
-            return events
-        self._doubt.add(probs, coverage)
-        onset = self._lead[chosen]
-        onset = begin if onset is None else onset
-        if self._bout is not None and end - onset < self._dwell_ns:
-            return events
-        if self._bout is not None:
-            events.append(self._exit("changed", onset, t_end))
-        self._bout, self._bout_start, self._bout_segment = chosen, onset, self._segment
-        self._mean, self._doubt = self._doubt, _Mean(self._unknown)
-        self._lead = self._nobody
-        events.append(self._event("enter", self._known_at(t_end)))
+                self._doubt = _Mean(self._unknown + 1)
+        else:
+            self._doubt.add(posterior, seen.coverage)
+            events = self._take_over(chosen, seen, known)
+        if self._explain is not None:
+            self._explain(self._explained(seen, posterior, chosen))
         return events
 
-    def _follow_leads(self, begin: int, probs: list[float]) -> None:
-        """Note since when each label has led the present one without a break."""
-        present, best = 0.0, max(probs)
-        if self._bout is not None and self._bout != self._unknown:
-            present = probs[self._bout]
-        if present == best >= self._settings.unknown_below:
-            self._lead = self._nobody
-            return
-        leads = [p > present for p in probs]
-        leads.append(best < self._settings.unknown_below)
-        self._lead = [
-            (begin if since is None else since) if leads_now else None
-            for since, leads_now in zip(self._lead, leads, strict=True)
-        ]
+    def _take_over(self, chosen: int, seen: _Seen, known: int) -> list[Event]:
+        """Begin a bout of `chosen`, unless it has to wait."""
+        onset = self._lead[chosen]
+        onset = seen.begin if onset is None else onset
+        if self._bout is not None and seen.end - onset < self._dwell_ns[chosen]:
+            return []
+        events = []
+        if self._bout is not None:
+            events.append(self._exit("changed", onset, known))
+        self._bout, self._bout_start, self._bout_segment = chosen, onset, self._last_segment
+        self._mean, self._doubt = self._doubt, _Mean(self._unknown + 1)
+        self._lead = [None] * len(self._labels)
+        events.append(self._event("enter", self._known_at(known)))
+        return events
 
-    def _choose(self) -> int:
-        """Return the label that the averages speak for, given the present one."""
-        best = max(self._smooth)
-        label = self._smooth.index(best)
-        if best < self._settings.unknown_below:
-            return self._unknown
-        if self._bout is None:
-            return label if best >= self._enter[label] else self._unknown
-        present = 0.0 if self._bout == self._unknown else self._smooth[self._bout]
-        if best >= self._enter[label] and present < self._settings.exit:
-            return label
-        return self._bout
+    def _follow_leads(self, begin: int, posterior: list[float]) -> None:
+        """Note since when each state has led the present one without a break."""
+        present = -1.0 if self._bout in (None, self._off_body) else posterior[self._bout]
+        if present >= max(posterior):
+            self._lead = [None] * len(self._labels)
+            return
+        for i, p in enumerate(posterior):
+            if p <= present:
+                self._lead[i] = None
+            elif self._lead[i] is None:
+                self._lead[i] = begin
+
+    def _choose(self, posterior: list[float]) -> int:
+        """Return the state that a posterior speaks for, given the present one."""
+        if self._bout is None or self._bout == self._off_body:
+            return self._best(posterior, self._unknown)
+        best = self._best(posterior, self._bout)
+        return best if posterior[self._bout] < self._exit_below[self._bout] else self._bout
+
+    def _best(self, posterior: list[float], otherwise: int) -> int:
+        """Return the most likely state if that is likely enough to begin."""
+        high = max(posterior)
+        best = posterior.index(high)
+        return best if high >= self._enter[best] else otherwise
 
     def verdict(self, verdict: Verdict) -> list[Event]:
         """Take what conditioning found about the signal."""
         status, reason = verdict.status, verdict.reason
         changes = (status, reason) != (self._status, self._status_reason)
         events = self.close("rejected", verdict.t) if status == "rejected" and changes else []
-        self._enter_segment(verdict.segment)
+        events += self._enter_segment(verdict.segment)
         self._known_at(verdict.t)
         return events + self._change(status, verdict.t, verdict.t, reason) if changes else events
 
-    def _enter_segment(self, segment: int) -> None:
+    def _enter_segment(self, segment: int) -> list[Event]:
         """Go on in another segment, whose clock may be set back."""
-        if segment != self._segment:
-            self._segment, self._decided_ns, self._left_ns = segment, 0, 0
+        if segment == self._segment:
+            return []
+        events = self._settle(self._last_end)
+        self._segment, self._decided_ns, self._left_ns = segment, 0, 0
+        return events
+
+    def _settle(self, known: int | None) -> list[Event]:
+        """Judge the windows that wait, by what is there at data time `known`."""
+        events: list[Event] = []
+        for posterior in self._smoother.flush():
+            seen = self._owed.popleft()
+            events += self._judge(seen, posterior, max(known or seen.t_end, seen.t_end))
+        return events
 
     def _known_at(self, t: int) -> int:
         """Return when something is decided that data until `t` tell."""
@@ -269,7 +426,7 @@ class Decision:
 
     def close(self, reason: Reason, decided: int | None = None) -> list[Event]:
         """End the open bout where its evidence ended, and forget the past."""
-        events = []
+        events = self._settle(self._last_end if decided is None else decided)
         if self._bout is not None and self._last_end is not None:
             self._mean.merge(self._doubt)
             end = max(self._last_end, self._bout_start)
@@ -322,7 +479,7 @@ class Decision:
         """Return an event of the present bout; without `probs` by the averages of now."""
         assert self._bout is not None
         if probs is None:
-            probs = self._smooth
+            probs = self._posterior
             coverage = self._mean.coverage / max(self._mean.n, 1)
         return Event(
             kind=kind,
@@ -333,18 +490,46 @@ class Decision:
             model=self._model,
             segment=self._bout_segment,
             activity=self._labels[self._bout],
-            confidence=self._confidence(probs),
+            confidence=self._confidence(self._bout, probs),
             probs=self._probs(probs),
             coverage=None if coverage is None else round(coverage, 4),
             reason=reason,
         )
 
-    def _confidence(self, probs: list[float] | None = None) -> float:
-        """Return the probability of the present label; for unknown, that it is none of them."""
-        probs = self._smooth if probs is None else probs
-        if self._bout is None or self._bout == self._unknown:
-            return round(1 - max(probs), 4)
-        return round(probs[self._bout], 4)
+    def _confidence(self, state: int, probs: list[float]) -> float:
+        """Return the probability of a state; lying somewhere is no probability, so 1."""
+        return 1.0 if state == self._off_body else round(probs[state], 4)
 
     def _probs(self, probs: list[float]) -> dict[str, float]:
         return {label: round(p, 4) for label, p in zip(self._labels, probs, strict=False)}
+
+    def _explained(self, seen: _Seen, posterior: list[float], chosen: int) -> Explained:
+        return Explained(
+            stream=self._stream,
+            t_start=seen.t_start,
+            t_end=seen.t_end,
+            probs=self._probs(seen.probs),
+            gate=seen.gate,
+            distance=seen.distance,
+            turn=seen.turn,
+            posterior=self._probs(posterior),
+            chosen=self._labels[chosen],
+            bout=None if self._bout is None else self._labels[self._bout],
+        )
+
+
+def _thresholds(card: ModelCard, settings: DecisionSettings) -> tuple[list[float], list[float]]:
+    """Return by state what it needs to begin and below what it may end."""
+    states = [*card.states, UNKNOWN]
+    enter = [
+        max(settings.enter_at.get(state, settings.enter), card.thresholds.get(state, 0.0))
+        for state in states
+    ]
+    return enter, [settings.exit_at.get(state, settings.exit) for state in states]
+
+
+def _smoother(card: ModelCard, settings: DecisionSettings) -> Smoother:
+    if settings.smoothing == "hmm":
+        stride_s = card.input.stride_samples / card.input.sampling_rate_hz
+        return FixedLag(transition_matrix(card, settings.bout_s), round(settings.lag_s / stride_s))
+    return Averaged(settings.smoothing_s if settings.smoothing == "ema" else 0.0)

@@ -1,0 +1,128 @@
+"""Does a window look like anything the model was trained on?  Told from the signal, not the model.
+
+A network is sure of itself far from its training data, so its probabilities alone can't say
+`unknown`.  A few traits of the signal can: none depends on how the device is turned, all are cheap.
+Pure, exact for any number of windows at a time; called by the pipeline, and by training, which
+writes what is usual into the card.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hard.card import Usual
+
+__all__ = ["TRAITS", "Novelty", "distances", "novelty", "traits"]
+
+TRAITS = (
+    "log_spread",
+    "log_magnitude_spread",
+    "log_turn",
+    "roughness",
+    "mean_magnitude",
+    "log_peak",
+    "log_gyro",
+    "log_gyro_mean",
+    "gyro_roughness",
+)
+"""Names of the columns of `traits`; the last three are there with a gyroscope only."""
+
+_ACCEL_FLOOR = 0.02  # m/s², below which nothing but the sensor's noise is told apart
+_TURN_FLOOR = 0.05
+_GYRO_FLOOR = 0.01  # rad/s
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Novelty:
+    """What the signal of consecutive windows says, float64[w] each.
+
+    `distance`: from the nearest label's usual traits, 1 where it begins to be unusual; `turn`: by
+    how much gravity turned within the window, likewise; `spread`: of acceleration, m/s².
+    """
+
+    distance: NDArray[np.float64]
+    turn: NDArray[np.float64]
+    spread: NDArray[np.float64]
+
+
+def traits(values: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return traits float64[w, 6 or 9] and turns float64[w] of windows float32[w, T, C].
+
+    A turn is the angle, in degrees, between mean acceleration in a window's first third and last.
+    """
+    by_channel = np.ascontiguousarray(values.transpose(0, 2, 1))  # sums run over a row's samples
+    accel = by_channel[:, :3]
+    third = accel.shape[2] // 3
+    begin, end = accel[:, :, :third].mean(axis=2), accel[:, :, -third:].mean(axis=2)
+    magnitude = np.sqrt(np.square(accel).sum(axis=1))
+    mean_magnitude = magnitude.mean(axis=1)
+    beside = magnitude - mean_magnitude[:, None]
+    magnitude_spread = np.sqrt(_mean_square(beside))
+    spread, roughness = _spread_and_roughness(accel, _ACCEL_FLOOR)
+    columns = [
+        np.log(spread + _ACCEL_FLOOR),
+        np.log(magnitude_spread + _ACCEL_FLOOR),
+        np.log(np.linalg.norm(end - begin, axis=1) + _TURN_FLOOR),
+        roughness,
+        mean_magnitude,
+        np.log((np.abs(beside).max(axis=1) + _ACCEL_FLOOR) / (magnitude_spread + _ACCEL_FLOOR)),
+    ]
+    if by_channel.shape[1] > 3:
+        gyro = by_channel[:, 3:]
+        rate = np.linalg.norm(gyro.mean(axis=2), axis=1)
+        spread, roughness = _spread_and_roughness(gyro, _GYRO_FLOOR)
+        columns += [
+            np.log(np.hypot(spread, rate) + _GYRO_FLOOR),  # the root of the mean square
+            np.log(rate + _GYRO_FLOOR),
+            roughness,
+        ]
+    cosine = np.einsum("wc,wc->w", begin, end) / np.maximum(
+        np.linalg.norm(begin, axis=1) * np.linalg.norm(end, axis=1), 1e-9
+    )
+    return np.stack(columns, axis=1).astype(np.float64), np.degrees(
+        np.arccos(np.clip(cosine, -1, 1))
+    )
+
+
+def distances(found: NDArray[np.float64], usual: Usual) -> NDArray[np.float64]:
+    """Return the squared Mahalanobis distances of traits [w, k] from each label's, [w, labels]."""
+    off = found[:, None, :] - np.array(usual.means)
+    apart: NDArray[np.float64]
+    apart = np.einsum("wlk,lkm,wlm->wl", off, np.array(usual.precisions), off)
+    return apart
+
+
+def novelty(values: NDArray[np.float32], usual: Usual | None) -> Novelty:
+    """Return what the signal of windows float32[w, T, C] says; without `usual` all is familiar."""
+    found, turn_deg = traits(values)
+    spread = np.exp(found[:, 0]) - _ACCEL_FLOOR
+    if usual is None:
+        return Novelty(np.zeros(len(found)), np.zeros(len(found)), spread)
+    nearest = distances(found, usual).min(axis=1)
+    return Novelty(nearest / usual.max_distance, turn_deg / usual.max_turn_deg, spread)
+
+
+def _spread_and_roughness(
+    values: NDArray[np.float32], floor: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the rms distance of vectors [w, 3, T] from their mean, and that of their steps to it.
+
+    The second stands for frequency.
+    """
+    beside = values - values.mean(axis=2, keepdims=True)
+    steps = values[:, :, 1:] - values[:, :, :-1]
+    windows, axes, samples = values.shape
+    spread = np.sqrt(3 * _mean_square(beside.reshape(windows, axes * samples)))
+    step = np.sqrt(3 * _mean_square(steps.reshape(windows, axes * (samples - 1))))
+    return spread, step / (spread + np.float32(floor))
+
+
+def _mean_square(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    squares: NDArray[np.float32] = np.einsum("wi,wi->w", rows, rows) / np.float32(rows.shape[1])
+    return squares
