@@ -40,6 +40,7 @@ __all__ = [
     "Message",
     "PluginConfig",
     "Reason",
+    "Remembered",
     "SampleBatch",
     "Sensor",
     "Silence",
@@ -95,7 +96,9 @@ class Declared:
     arrive: 0 for serial ports and files, 3 s for phones.  `clock` is "relative" when stamps count
     from the recording's start, "device" when they are another machine's time (since its boot, or
     since its session began): conditioning maps those to the epoch by `t_received_ns`.  `rate_hz`
-    is the sampling rate that the sender states, None where it states none.
+    is the sampling rate that the sender states, None where it states none.  `counted` says that
+    the stamps were made from that rate and a start: nothing measured them, so that only the motion
+    can contradict it.
     """
 
     unit: Unit
@@ -103,6 +106,7 @@ class Declared:
     max_delay_s: float = 0.0
     clock: Literal["epoch", "relative", "device"] = "epoch"
     rate_hz: float | None = None
+    counted: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,10 +160,21 @@ class Calibrate:
     stream: str
 
 
-Message: TypeAlias = Sequence[SampleBatch | Annotation | Silence | Calibrate]
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What the pipeline knew of this stream before what follows; emitted as `Silence` is.
+
+    `state` is what the pipeline gave, in JSON's own types: a source hands it on as it is.
+    """
+
+    stream: str
+    state: Mapping[str, Any]
+
+
+Message: TypeAlias = Sequence[SampleBatch | Annotation | Silence | Calibrate | Remembered]
 """What arrived together: all of it is accepted before the stream's watermark moves.
 
-`Silence` and `Calibrate` stand alone in their message.
+`Silence`, `Calibrate` and `Remembered` stand alone in their message.
 """
 
 Emit: TypeAlias = Callable[[Message], None]
@@ -271,20 +286,23 @@ class Event:
 class StreamState:
     """What a stream is now: latest wins, never logged, retained by sinks that can.
 
-    `activity` is None unless a bout is open; `since` is the onset of that bout, or of the status;
-    `t` is the data time of this knowledge.
+    `activity` is the best guess by all that came so far, which may be taken back; `confirmed` is
+    that of the open bout, which events told of, None without one.  `since` is when the guess began
+    to lead, the onset of the bout where the two agree, else when the status began;
+    `t` is the data time of this knowledge.  Both are None while nothing is known yet.
     """
 
     stream: str
     status: Status
     activity: str | None
-    since: int
-    t: int
+    since: int | None
+    t: int | None
     confidence: float | None
     probs: Mapping[str, float]
     bout: str | None
     model: str
     reason: Reason | None
+    confirmed: str | None = None
 
     def payload(self) -> dict[str, Any]:
         """Return the JSON object, schema 1."""
@@ -293,11 +311,12 @@ class StreamState:
             "stream": self.stream,
             "status": self.status,
             "activity": self.activity,
+            "confirmed": self.confirmed,
             "confidence": self.confidence,
             "probs": dict(self.probs),
-            "since": rfc3339(self.since),
+            "since": None if self.since is None else rfc3339(self.since),
             "since_ns": self.since,
-            "t": rfc3339(self.t),
+            "t": None if self.t is None else rfc3339(self.t),
             "t_ns": self.t,
             "bout": self.bout,
             "model": self.model,

@@ -35,9 +35,12 @@ def load_references(path: Path) -> dict[str, Reference]:
 
 
 def save_references(path: Path, references: Mapping[str, Reference]) -> None:
-    """Replace the file; a failure is logged and costs nothing else."""
+    """Replace the file, in a folder made anew if it was removed; a failure is only logged."""
     saved = {stream: reference.to_json() for stream, reference in references.items()}
     try:
+        if not path.parent.is_dir():
+            _log.warning("%s: removed while it was in use, it is made again", path.parent)
+            path.parent.mkdir(parents=True)
         with written_aside(path) as out:
             json.dump(saved, out, indent=1)
     except OSError as error:

@@ -34,7 +34,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from hard.runtime import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 __all__ = [
     "ControlError",
@@ -55,6 +55,11 @@ MAX_CLIENTS = 8
 MAX_STREAMS = 1000
 """An answer shows so many streams, those that were heard of last."""
 IDLE_S = 10.0
+"""A client has so long for each request, from its first byte to the last one of its answer."""
+LEAVE_S = 1.0
+LOOK_S = 1.0
+JOIN_S = 0.25
+"""The daemon's end waits so long for a request that is being answered."""
 ASK_S = 5.0
 ANSWER_S = 2.0
 """The pipeline may take so long to take a request in."""
@@ -166,14 +171,14 @@ def serving(
     if path is None:
         yield
         return
-    server = _Server(_bound(path), daemon, config, about)
+    server = _Server(path, daemon, config, about)
     thread = threading.Thread(target=server.run, name="control", daemon=True)
     thread.start()
     try:
         yield
     finally:
         server.stop()
-        thread.join(ANSWER_S + 1.0)
+        thread.join(JOIN_S)
         path.unlink(missing_ok=True)
 
 
@@ -201,22 +206,23 @@ def _bound(path: Path) -> socket.socket:
 
 
 class _Server:
-    """Answers up to 8 clients, each in turn, in the one thread that calls `run`."""
+    """Answers up to 8 clients, one request of each in turn, in the one thread that calls `run`."""
 
-    def __init__(
-        self, listener: socket.socket, daemon: Daemon, config: Path, about: Mapping[str, Any]
-    ) -> None:
-        self._listener = listener
+    def __init__(self, path: Path, daemon: Daemon, config: Path, about: Mapping[str, Any]) -> None:
+        self._path = path
+        self._listener = _bound(path)
         self._daemon = daemon
         self._config = config.resolve()
         self._about = dict(about)
-        self._began_s = time.monotonic()
+        self._began_s = self._looked_s = time.monotonic()
         self._clients: dict[socket.socket, _Client] = {}
         self._woken, self._waker = socket.socketpair()
+        self._stopping = False
 
     def stop(self) -> None:
-        """Let `run` return."""
-        self._waker.send(b".")
+        """Let `run` return after the request that is being answered."""
+        self._waker.send(b".")  # first: the thread closes both ends once it sees the flag
+        self._stopping = True
 
     def run(self) -> None:
         """Serve until `stop`."""
@@ -224,38 +230,49 @@ class _Server:
             self._selector = selector
             selector.register(self._woken, selectors.EVENT_READ)
             selector.register(self._listener, selectors.EVENT_READ)
-            while self._turn():
-                pass
+            while not self._stopping:
+                self._turn()
         for sock in (*self._clients, self._listener, self._woken, self._waker):
             sock.close()
 
-    def _turn(self) -> bool:
-        """Attend to what is ready; return whether to go on."""
-        for key, _ in self._selector.select(1.0):
-            if key.fileobj is self._woken:
-                return False
-            try:
-                if key.fileobj is self._listener:
-                    self._accept()
-                else:
-                    self._attend(self._clients[key.fileobj])  # type: ignore[index] # a socket
-            except OSError as error:
-                _log.debug("control: %s", error)
-            except Exception:  # noqa: BLE001 - a bug here must not end the thread, nor go unseen
-                _log.exception("control: a bug: one request is not answered")
+    def _turn(self) -> None:
+        """Attend to what is ready, and part with those whose time is up."""
+        busy = any(client.has_line for client in self._clients.values())
+        ready = {key.fileobj for key, _ in self._selector.select(0.0 if busy else LOOK_S)}
+        for client in list(self._clients.values()):
+            if self._stopping:
+                return
+            if client.sock in ready or client.has_line:
+                self._guarded(lambda client=client: self._attend(client))  # type: ignore[misc]
         now_s = time.monotonic()
-        for client in [c for c in self._clients.values() if now_s > c.heard_s + IDLE_S]:
+        for client in [c for c in self._clients.values() if now_s > c.due_s]:
             self._part(client)
-        return True
+        if self._listener in ready:  # behind those that left, whose places are free now
+            self._guarded(self._accept)
+        if now_s >= self._looked_s + LOOK_S:
+            self._looked_s = now_s
+            self._guarded(self._bind_again)
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except OSError as error:
+            _log.debug("control: %s", error)
+        except Exception:  # noqa: BLE001 - a bug here must not end the thread, nor go unseen
+            _log.exception("control: a bug: one request is not answered")
 
     def _accept(self) -> None:
         sock, _ = self._listener.accept()
-        if len(self._clients) >= MAX_CLIENTS:
-            sock.close()
+        sock.setblocking(False)
+        served = sum(not client.is_leaving for client in self._clients.values())
+        if len(self._clients) - served >= MAX_CLIENTS:
+            sock.close()  # so many are being told already
             return
-        sock.settimeout(1.0)
-        self._clients[sock] = _Client(sock)
+        client = self._clients[sock] = _Client(sock)
         self._selector.register(sock, selectors.EVENT_READ)
+        if served >= MAX_CLIENTS:
+            client.leave(_refusal("busy", f"busy with {MAX_CLIENTS} other clients: try again"))
+            self._send(client)
 
     def _part(self, client: _Client) -> None:
         self._selector.unregister(client.sock)
@@ -263,18 +280,40 @@ class _Server:
         client.sock.close()
 
     def _attend(self, client: _Client) -> None:
-        """Take what a client sent and answer each whole line; part with it where that fails."""
+        """Take what a client sent and answer one request; part with it where that fails."""
         try:
-            lines = client.lines()
-            for line in lines or ():
-                client.sock.sendall(self._answer(line))
-            if len(client.rest) > MAX_REQUEST_BYTES:
-                client.sock.sendall(_refusal("too_long", f"more than {MAX_REQUEST_BYTES} bytes"))
-                lines = None
+            if not client.rest_out and not client.has_line and not client.receive():
+                self._part(client)
+                return
+            if client.is_too_long:
+                client.leave(_refusal("too_long", f"more than {MAX_REQUEST_BYTES} bytes"))
+            elif not client.rest_out and (line := client.next_line()):
+                client.answer(self._answer(line))
+            self._send(client)
         except OSError:
-            lines = None
-        if lines is None:
             self._part(client)
+
+    def _send(self, client: _Client) -> None:
+        """Send what can be sent; read on only once all is, so that nobody piles up answers."""
+        client.send()
+        wanted = selectors.EVENT_WRITE if client.rest_out else selectors.EVENT_READ
+        self._selector.modify(client.sock, wanted)
+
+    def _bind_again(self) -> None:
+        """Listen at the path again where somebody has removed it."""
+        if self._path.exists():
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            listener = _bound(self._path)
+        except ControlError as error:
+            _log.debug("control: %s", error)
+            return
+        _log.warning("%s: removed while it was in use, it is made again", self._path)
+        self._selector.unregister(self._listener)
+        self._listener.close()
+        self._listener = listener
+        self._selector.register(listener, selectors.EVENT_READ)
 
     def _answer(self, line: bytes) -> bytes:
         try:
@@ -303,19 +342,62 @@ class _Server:
 
 
 class _Client:
-    """A connection and what it sent of a line that has not ended."""
+    """A connection, what it sent and was not answered yet, and what it has not yet been sent."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self.rest = b""
-        self.heard_s = time.monotonic()
+        self.rest_out = b""
+        self.is_leaving = False
+        self.due_s = time.monotonic() + IDLE_S
+        self._rest_in = b""
 
-    def lines(self) -> list[bytes] | None:
-        """Receive once; return the lines that ended, None where the client has gone."""
+    @property
+    def has_line(self) -> bool:
+        """Whether a whole request waits that may be answered now."""
+        return b"\n" in self._rest_in and not self.rest_out and not self.is_leaving
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether what it sent is no request, however it goes on."""
+        return len(self._rest_in) > MAX_REQUEST_BYTES and b"\n" not in self._rest_in
+
+    def receive(self) -> bool:
+        """Take in what it sent; return False where it has gone.  No byte buys it more time."""
         data = self.sock.recv(MAX_REQUEST_BYTES)
-        self.heard_s = time.monotonic()
-        *lines, self.rest = (self.rest + data).split(b"\n")
-        return [line for line in lines if line.strip()] if data else None
+        if not self.is_leaving:
+            self._rest_in += data
+        return bool(data)
+
+    def next_line(self) -> bytes:
+        """Return the next request, empty where there is none."""
+        if not self.has_line:
+            return b""
+        line, _, self._rest_in = self._rest_in.partition(b"\n")
+        return line.strip()
+
+    def answer(self, line: bytes) -> None:
+        """Let a line be sent; its request has been met, so the time for the next begins."""
+        self.rest_out += line
+        self.due_s = time.monotonic() + IDLE_S
+
+    def leave(self, line: bytes) -> None:
+        """Let a last line be sent.
+
+        What it still sends is read until it goes, or closing would reset the connection before it
+        has read that line.
+        """
+        if not self.is_leaving:
+            self.rest_out, self._rest_in, self.is_leaving = line, b"", True
+            self.due_s = time.monotonic() + LEAVE_S
+
+    def send(self) -> None:
+        """Send as much as it takes."""
+        if not self.rest_out:
+            return
+        with contextlib.suppress(BlockingIOError):
+            self.rest_out = self.rest_out[self.sock.send(self.rest_out) :]
+        if self.is_leaving and not self.rest_out:
+            self.sock.shutdown(socket.SHUT_WR)
 
 
 def _line(body: dict[str, Any]) -> bytes:
@@ -358,7 +440,8 @@ def ask(
 def _exchange(sock: socket.socket, path: Path, request: dict[str, str]) -> dict[str, Any]:
     """Send one request and return the answer."""
     try:
-        sock.sendall(_line(request))
+        with contextlib.suppress(BrokenPipeError):  # turned away, it has been told why
+            sock.sendall(_line(request))
         with sock.makefile("rb") as file:
             line = file.readline(MAX_ANSWER_BYTES)
         answer = json.loads(line)
@@ -400,7 +483,8 @@ def status_text(answer: Mapping[str, Any]) -> str:
     for stream in answer["streams"]:
         what = stream["activity"] or stream["status"] or "nothing decided yet"
         rates = ", ".join(f"{sensor} {hz:g} Hz" for sensor, hz in stream["rate_hz"].items())
-        why = f" ({stream['reason']})" if stream.get("reason") else ""
+        told = [stream[key] for key in ("reason", "clock") if stream.get(key)]
+        why = f" ({'; '.join(told)})" if told else ""
         heard = f"heard {stream['age_s']:.1f} s ago"
         lines.append(f"stream {stream['stream']}: {what}{why}; {heard}; {rates}")
     if not answer["streams"]:

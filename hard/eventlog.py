@@ -199,6 +199,7 @@ class EventLog:
         self.counts: Counter[str] = Counter()
         self._max_events = max_events
         self._synchronous = synchronous
+        self._path = path
         self._lock = threading.Lock()  # guards everything below but the connection
         self._queued = threading.Condition(self._lock)
         self._changed = threading.Condition(self._lock)
@@ -359,13 +360,15 @@ class EventLog:
             evidence, moved = dict(self._evidence), self._moved()
             self._attempted_s = time.monotonic()
         try:
+            if self._path is not None and not self._path.exists():
+                self._save_anew(self._path)
             pruned = self._write(self._batch, evidence, moved)
-        except sqlite3.Error as err:
+        except (sqlite3.Error, OSError, EventLogError) as err:
             self._put_back(err)
         else:
             self._settle(evidence, moved, pruned)
 
-    def _put_back(self, err: sqlite3.Error) -> None:
+    def _put_back(self, err: Exception) -> None:
         with self._lock:
             if not self._failing:
                 _log.error("the event log cannot be written (%s): events wait in memory", err)
@@ -465,6 +468,30 @@ class EventLog:
             if pruned:
                 db.execute("DELETE FROM events WHERE seq <= ?", (pruned[-1],))
         return pruned
+
+    def _save_anew(self, path: Path) -> None:
+        """Write the log, which is still open, to the place that its file was removed from."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(f"{path}.new")
+        aside.unlink(missing_ok=True)
+        with self._db_lock:
+            try:
+                self._db.execute("VACUUM INTO ?", (str(aside),))
+            except sqlite3.Error:
+                aside.unlink(missing_ok=True)
+                raise
+            aside.chmod(0o600)
+            self._opened.close()  # before the new one opens: it takes its files -wal and -shm along
+            for suffix in ("-wal", "-shm"):
+                Path(f"{path}{suffix}").unlink(missing_ok=True)
+            with contextlib.ExitStack() as opened:
+                opened.enter_context(_claimed(path))
+                aside.replace(path)
+                self._db = opened.enter_context(contextlib.closing(_connected(path)))
+                _prepare(self._db, path)
+                self._opened = opened.pop_all()
+        self.counts["files_removed"] += 1
+        _log.warning("%s: removed while it was in use: written anew, nothing is lost", path)
 
     def _release(self) -> None:
         """Give back the numbers not used and close the file."""

@@ -19,14 +19,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hard.api import SampleBatch
-from hard.conditioning import DEVICE_AXES, Conditioner, SegmentEnd, Verdict
+from hard.conditioning import DEVICE_AXES, MAX_T_NS, Conditioner, SegmentEnd, Verdict
 from hard.decision import Decision, DecisionSettings, PredictionBatch
-from hard.upright import UprightEstimator, to_upright
+from hard.novelty import novelty
+from hard.upright import Reference, UprightEstimator, to_upright
 from hard.windowing import Windower
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from hard.card import ModelCard
     from hard.classifier import TFLiteClassifier
     from hard.conditioning import Axes, Conditioned, GridBlock
-    from hard.upright import Reference
     from hard.windowing import WindowBatch
 
 __all__ = ["MIN_COVERAGE", "Pipeline"]
@@ -70,6 +70,7 @@ class Pipeline:
         self._max_streams = max_streams
         self._watch = watch
         self._references = dict(references or {})  # of streams that are not known now
+        self._calibrations: dict[str, int] = {}  # likewise: since when one waits, ns
         self._streams: dict[str, _Stream] = {}  # the least recently fed first
         self.counts: Counter[str] = Counter()
 
@@ -87,6 +88,8 @@ class Pipeline:
                 known = self._references.pop(name, None)
                 axes = self._mount(name)
                 stream = _Stream(name, *self._choose(name), axes, self.counts, self._watch, known)
+                if (since_ns := self._calibrations.pop(name, None)) is not None:
+                    stream.calibrate_from(since_ns)
             self._streams[name] = stream
             events += stream.feed(batches)
         return events
@@ -104,6 +107,33 @@ class Pipeline:
             raise ValueError(f"nothing has come from {stream} yet: let it send, then ask again")
         self._streams[stream].calibrate()
         return []
+
+    def memory(self, stream: str) -> dict[str, Any]:
+        """Return what is known of a stream that its next samples don't tell, in JSON's own types.
+
+        That is which way is up, and since when a calibration waits; empty where there is neither.
+        """
+        if stream in self._streams:
+            return self._streams[stream].memory()
+        reference = self._references.get(stream)
+        return {} if reference is None else {"upright": reference.to_json()}
+
+    def remember(self, stream: str, state: Mapping[str, Any]) -> None:
+        """Know of a stream what `memory` gave in another run; raises ValueError for anything else.
+
+        A stream that is known already keeps its own calibration.
+        """
+        upright, since_ns = state.get("upright"), state.get("calibrating_since_ns")
+        if since_ns is not None and (type(since_ns) is not int or abs(since_ns) > MAX_T_NS):
+            raise ValueError(f"not a time in ns: {since_ns!r}")
+        reference = None if upright is None else Reference.from_json(upright)
+        if stream in self._streams:
+            self._streams[stream].remember(reference)
+            return
+        if reference is not None:
+            self._references[stream] = reference
+        if since_ns is not None:
+            self._calibrations[stream] = since_ns
 
     def references(self) -> dict[str, Reference]:
         """Return which way is up, for every stream on which that is known."""
@@ -161,14 +191,29 @@ class _Stream:
         self._conditioner = Conditioner(wanted, counts, axes)
         self._windower = Windower(wanted)
         self._upright: UprightEstimator | None = None
-        if wanted.frame == "upright":
-            self._upright = UprightEstimator(wanted.sampling_rate_hz, reference)
+        self._calibrated_ns = 0
+        self.remember(reference)
         self.decision = Decision(name, classifier.card, settings)
 
     @property
     def reference(self) -> Reference | None:
-        """Which way is up, None where that is not known or does not matter."""
-        return None if self._upright is None else self._upright.latest
+        """Which way is up, None where that is not known."""
+        return self._remembered if self._upright is None else self._upright.latest
+
+    def remember(self, reference: Reference | None) -> None:
+        """Learn which way is up afresh, from what an earlier run knew."""
+        self._remembered = reference  # kept for another model, should this one not ask
+        wanted = self._classifier.card.input
+        if wanted.frame == "upright":
+            self._upright = UprightEstimator(wanted.sampling_rate_hz, reference)
+
+    def memory(self) -> dict[str, Any]:
+        state: dict[str, Any] = {}
+        if self.reference is not None:
+            state["upright"] = self.reference.to_json()
+        if self._upright is not None and self._upright.calibrating:
+            state["calibrating_since_ns"] = self._calibrated_ns
+        return state
 
     def calibrate(self) -> None:
         if self._upright is None:
@@ -179,7 +224,13 @@ class _Stream:
         reached = self._conditioner.reached_ns
         if reached is None:
             raise ValueError(f"{self._name} sends nothing usable now: see its status")
-        self._upright.calibrate(reached // self._classifier.card.input.period_ns)
+        self.calibrate_from(reached)
+
+    def calibrate_from(self, t_ns: int) -> None:
+        """Make the first 3 s of standing still from data time `t_ns` on the reference."""
+        if self._upright is not None:
+            self._calibrated_ns = t_ns
+            self._upright.calibrate(t_ns // self._classifier.card.input.period_ns)
 
     def feed(self, batches: list[SampleBatch]) -> list[Event]:
         events = self._run(self._conditioner.feed(batches))
@@ -216,11 +267,12 @@ class _Stream:
             if not covered.all():
                 self._counts["low_coverage"] += int((~covered).sum())
                 windows = windows.part(covered)  # noqa: PLW2901 - the rest of them
+            signal = novelty(windows.values, self._classifier.card.usual)
             if self._upright is None:
                 probs = self._classifier.classify(windows.values)
             else:
                 windows, probs = self._classify_upright(windows, self._upright)  # noqa: PLW2901
-            batch = PredictionBatch(self._name, windows, probs)
+            batch = PredictionBatch(self._name, windows, probs, signal)
             if self._watch is not None:
                 self._watch(batch)
             events += self.decision.update(batch)
@@ -241,6 +293,8 @@ def _with_still(
     probs: NDArray[np.float64], unknown: NDArray[np.bool_], card: ModelCard
 ) -> NDArray[np.float64]:
     """Return probabilities float64[w, states]: `still` takes what postures have where `unknown`."""
+    if not card.postures:
+        return probs
     postures = np.array([card.labels.index(posture) for posture in card.postures], np.intp)
     states = np.append(probs, np.zeros((len(probs), 1)), axis=1)
     rows = np.flatnonzero(unknown)

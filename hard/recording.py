@@ -7,7 +7,8 @@
 
 Columns (`COLUMNS`; what does not apply to a kind is empty):
 
-    kind           sample, batch (one without samples), annotation, silence, calibrate, declared
+    kind           sample, batch (one without samples), annotation, silence, calibrate, declared,
+                   remembered
     arrival        running number of what was fed to the pipeline: equal numbers came together
     batch          number of the batch within it
     sensor         accel, linear_accel, gravity, gyro
@@ -17,32 +18,38 @@ Columns (`COLUMNS`; what does not apply to a kind is empty):
     t_received_ns  when it arrived, ns since the epoch, where the source says so
     t_ns           the source's own stamp, of an annotation the label's begin; ns
     x, y, z        the source's own values: nine digits give the float32 back
-    text           of an annotation: the label from t_ns on, "" for none
+    text           of an annotation: the label from t_ns on, "" for none; of kind `remembered`:
+                   what the pipeline knew of the stream before the next row, as JSON (which way
+                   was up, and since when a calibration waited)
 
-Replaying it gives what live gave, byte for byte (`hard_file.hard_recording` reads it).  Rows are
+Replaying it gives what live gave, byte for byte (`hard_file.hard_recording` reads it).  Each file
+begins with what was declared and remembered by then, so that it can be replayed alone.  Rows are
 written about every 10 s as a gzip member of their own, so that a crash costs what was not yet
-written and nothing before it.
+written and nothing before it.  A disk that can't be written costs the rows of that time, counted;
+a folder that somebody removes is made again.
 
 `Recorder` is called by `hard.runtime`; `hard record` runs one without a pipeline (`Unrecognised`).
 """
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import logging
+import os
 import platform
 import queue
 import re
 import threading
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from hashlib import blake2b
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hard.api import (
     NS_PER_S,
@@ -51,6 +58,7 @@ from hard.api import (
     Declared,
     Event,
     Message,
+    Remembered,
     SampleBatch,
     Silence,
     StreamState,
@@ -59,9 +67,19 @@ from hard.api import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from io import FileIO
     from pathlib import Path
 
-__all__ = ["COLUMNS", "FORMAT", "VERSION", "Limits", "Recorder", "Unrecognised", "recordings_in"]
+__all__ = [
+    "COLUMNS",
+    "FORMAT",
+    "VERSION",
+    "Limits",
+    "Recorder",
+    "Unrecognised",
+    "is_of_session",
+    "recordings_in",
+]
 
 FORMAT = "hard-recording"
 VERSION = 1
@@ -80,7 +98,7 @@ COLUMNS = (
     "text",
 )
 MAX_TEXT = 200
-"""Longer labels are cut."""
+"""Longer labels are cut, and counted."""
 MAX_STREAMS = 1000
 MAX_WAITING_SAMPLES = 1_000_000
 """What the disk may lag behind; beyond it messages are dropped and counted."""
@@ -88,6 +106,9 @@ FLUSH_S = 10.0
 FLUSH_CHARS = 1_000_000
 _SESSION = re.compile(r"\d{8}T\d{6}Z(-\d+)?")
 _PART = re.compile(r"[A-Za-z0-9_-]{1,64}\.\d{4,}\.csv\.gz")
+
+_Known: TypeAlias = "Mapping[str, Mapping[str, Any]]"
+_Item: TypeAlias = SampleBatch | Annotation | Silence | Calibrate | Remembered
 
 _log = logging.getLogger(__name__)
 
@@ -97,13 +118,15 @@ class Limits:
     """What is recorded and how much of it is kept.
 
     `streams` are globs.  A file is followed by another one after `part_bytes` or `part_s`; while
-    all sessions in the folder hold more than `max_bytes`, the oldest file is removed.
+    all sessions in the folder hold more than `max_bytes`, the oldest file is removed.  A disk that
+    could not be written is left alone for `retry_s`.
     """
 
     streams: Sequence[str] = ("*",)
     max_bytes: int = 1_000_000_000
     part_bytes: int = 16_000_000
     part_s: float = 3600.0
+    retry_s: float = 30.0
 
 
 class Recorder:
@@ -124,9 +147,10 @@ class Recorder:
         self._shelf = _Shelf(folder, limits.max_bytes, self.counts)
         self._about = about
         self._streams: dict[str, _Stream] = {}
-        self._queue: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Message, _Known] | None] = queue.SimpleQueue()
         # Two numbers with one writer each instead of one with a lock.
         self._taken = self._written = 0
+        self._retry_s = 0.0
         self._state = "ready"
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
@@ -139,8 +163,11 @@ class Recorder:
         """Tell whether this stream is recorded."""
         return any(fnmatchcase(stream, pattern) for pattern in self._limits.streams)
 
-    def take(self, message: Message) -> None:
-        """Take in what the pipeline is about to be fed; never blocks; from one thread only."""
+    def take(self, message: Message, known: _Known | None = None) -> None:
+        """Take in what the pipeline is about to be fed; never blocks; from one thread only.
+
+        `known` says of each stream in it what the pipeline knows by now (`Pipeline.memory`).
+        """
         size = _size(message)
         if self._state == "failed" or self._taken - self._written + size > MAX_WAITING_SAMPLES:
             if not self.counts["dropped_messages"]:
@@ -148,10 +175,10 @@ class Recorder:
             self.counts["dropped_messages"] += 1
             return
         self._taken += size
-        self._queue.put(message)
+        self._queue.put((message, known or {}))
 
     def close(self, timeout_s: float) -> bool:
-        """Write the rest within `timeout_s`; return whether that succeeded."""
+        """Write the rest within `timeout_s`; return whether that was done."""
         self._queue.put(None)
         self._thread.join(timeout_s)
         return self._state == "ended"
@@ -180,28 +207,29 @@ class Recorder:
         going = True
         while going:
             try:
-                message = self._queue.get(timeout=max(0.0, due_s - time.monotonic()))
+                taken = self._queue.get(timeout=max(0.0, due_s - time.monotonic()))
             except queue.Empty:
-                message = ()
-            going = message is not None
-            if message:
-                self._write(message)
-                self._written += _size(message)
+                taken = ((), {})
+            going = taken is not None
+            if taken:
+                self._write(*taken)
+                self._written += _size(taken[0]) if taken[0] else 0
             if time.monotonic() >= due_s:
                 due_s = time.monotonic() + FLUSH_S
                 for stream in self._streams.values():
                     self._flush(stream)
         for stream in self._streams.values():
             self._flush(stream)
-            self._describe(stream, ended=True)
+            self._finish(stream)
 
-    def _write(self, message: Message) -> None:
+    def _write(self, message: Message, known: _Known) -> None:
         for name in dict.fromkeys(item.stream for item in message):
             if not self.wants(name):
                 continue
             stream = self._streams.get(name) or self._begin(name)
             if stream is not None:
-                stream.write([item for item in message if item.stream == name])
+                items = [self._bounded(item) for item in message if item.stream == name]
+                stream.write(items, known.get(name) or {})
                 if stream.chars >= FLUSH_CHARS:
                     self._flush(stream)
 
@@ -212,31 +240,101 @@ class Recorder:
         stream = self._streams[name] = _Stream(name)
         return stream
 
+    def _bounded(self, item: _Item) -> _Item:
+        """Return an item of a message, a label that is too long cut."""
+        if not isinstance(item, Annotation) or len(item.text) <= MAX_TEXT:
+            return item
+        if not self.counts["cut_labels"]:
+            _log.warning(
+                "recording: the label %r… of %r is cut after %d characters (said once, counted as "
+                "record.cut_labels)",
+                *(item.text[:30], item.stream, MAX_TEXT),
+            )
+        self.counts["cut_labels"] += 1
+        return replace(item, text=item.text[:MAX_TEXT])
+
     def _flush(self, stream: _Stream) -> None:
-        """Write what is waiting as one gzip member; what can't be written is dropped, counted."""
+        """Write what is waiting as one gzip member; what can't be written is lost, counted."""
         if not stream.chars:
             return
-        member = gzip.compress(stream.drain().encode(), compresslevel=6, mtime=0)
+        chunk = stream.drain()
         try:
-            if stream.part is None:
-                stream.number += 1
-                stream.part = self._shelf.path(f"{stream.file_name}.{stream.number:04d}.csv.gz")
-                self._describe(stream)
-            self._shelf.append(stream.part, member, {s.part for s in self._streams.values()})
+            if time.monotonic() < self._retry_s:
+                self._lose(stream, chunk)
+                return
+            try:
+                self._append(stream, chunk)
+            except FileNotFoundError as error:
+                self._begin_again(stream, error)
+                self._append(stream, chunk)
         except OSError as error:
-            if not self.counts["write_errors"]:
-                _log.warning("recording: %s (said once, counted as record.write_errors)", error)
-            self.counts["write_errors"] += 1
-            stream.begin_part()  # what is damaged stays the end of its file
+            self._fail(error)
+            self._lose(stream, chunk)
             return
+        self._is_back()
+        assert stream.part is not None
         age_s = time.monotonic() - stream.part_began_s
         if age_s >= self._limits.part_s or self._shelf.is_full(
             stream.part, self._limits.part_bytes
         ):
             stream.begin_part()
 
+    def _append(self, stream: _Stream, chunk: _Chunk) -> None:
+        """Write a chunk to the stream's file, or begin one with it, with metadata beside."""
+        part, rows = stream.part, chunk.rows
+        if part is None:
+            part = self._shelf.path(f"{stream.file_name}.{stream.parts + 1:04d}.csv.gz")
+            self._describe(stream)
+            rows = chunk.opening + rows
+        member = gzip.compress(rows.encode(errors="replace"), compresslevel=6, mtime=0)
+        self._shelf.append(part, member, {part, *(s.part for s in self._streams.values())})
+        if stream.part is None:
+            stream.part, stream.parts = part, stream.parts + 1
+
+    def _begin_again(self, stream: _Stream, error: FileNotFoundError) -> None:
+        """Leave a file, or the whole folder, that was removed while it was written."""
+        if not self.counts["removed_by_others"]:
+            _log.warning("recording: %s: removed while it was written, it is begun again", error)
+        self.counts["removed_by_others"] += 1
+        gone = self._streams.values() if self._shelf.is_gone() else [stream]
+        for each in gone:
+            each.begin_part()
+
+    def _lose(self, stream: _Stream, chunk: _Chunk) -> None:
+        """Count what is not written; what follows tells anew what it needs, in another file."""
+        self.counts["lost_messages"] += chunk.messages
+        stream.begin_part()
+        if not stream.parts:
+            self._shelf.forget(f"{stream.file_name}.json")
+
+    def _fail(self, error: OSError) -> None:
+        """Leave the disk alone for a while; say so at the first failure."""
+        self.counts["write_errors"] += 1
+        self._retry_s = time.monotonic() + self._limits.retry_s
+        if self._state == "running":
+            self._state = "failing"
+            _log.warning(
+                "recording in %s: %s: nothing is recorded until that is mended (tried every %g s, "
+                "counted as record.write_errors and record.lost_messages)",
+                *(self._shelf.folder, error, self._limits.retry_s),
+            )
+
+    def _is_back(self) -> None:
+        if self._state == "failing":
+            self._state = "running"
+            lost = self.counts["lost_messages"]
+            _log.warning("recording: goes on, %d messages were lost so far", lost)
+
+    def _finish(self, stream: _Stream) -> None:
+        """Say in the metadata of a stream that has files that it ended."""
+        try:
+            if stream.parts and not self._shelf.is_gone():
+                self._describe(stream, ended=True)
+        except OSError as error:
+            self._fail(error)
+
     def _describe(self, stream: _Stream, *, ended: bool = False) -> None:
-        """Write the metadata of a stream beside its files, whole or not at all."""
+        """Write the metadata of a stream beside its files, whole or not at all; raises OSError."""
         body = {
             "format": FORMAT,
             "version": VERSION,
@@ -249,18 +347,27 @@ class Recorder:
             "messages": stream.arrivals,
             "counts": dict(self.counts),
         }
+        path = self._shelf.path(f"{stream.file_name}.json")
+        aside = path.with_suffix(".json.part")
         try:
-            path = self._shelf.path(f"{stream.file_name}.json")
-            aside = path.with_suffix(".json.part")
             aside.write_text(json.dumps(body, indent=1) + "\n", "utf-8")
             aside.replace(path)
-        except OSError as error:
-            self.counts["write_errors"] += 1
-            _log.debug("recording: %s", error)
+        except OSError:
+            aside.unlink(missing_ok=True)
+            raise
 
 
 def _size(message: Message) -> int:
     return 1 + sum(len(item) for item in message if isinstance(item, SampleBatch))
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Rows written at once, of so many messages, and what must stand before them in a new file."""
+
+    opening: str
+    rows: str
+    messages: int
 
 
 class _Stream:
@@ -269,10 +376,11 @@ class _Stream:
     def __init__(self, name: str) -> None:
         self.name = name
         self.file_name = _file_name(name)
-        self.number = 0
-        self.arrivals = 0
+        self.parts = 0
+        self.arrivals = self._drained = 0
         self.first_declared: dict[str, dict[str, Any]] = {}
         self.begin_part()
+        self._opening = ""
         self._rows: list[str] = []
         self.chars = 0
 
@@ -281,21 +389,19 @@ class _Stream:
         self.part: Path | None = None
         self.part_began_s = time.monotonic()
         self._declared: dict[Declared, int] = {}
-        self._starts = True
 
-    def drain(self) -> str:
+    def drain(self) -> _Chunk:
         """Return the waiting rows."""
-        text = "".join(self._rows)
+        chunk = _Chunk(self._opening, "".join(self._rows), self.arrivals - self._drained)
         self._rows.clear()
-        self.chars = 0
-        return text
+        self.chars, self._drained = 0, self.arrivals
+        return chunk
 
-    def write(self, message: Message) -> None:
-        """Add the rows of what arrived together."""
+    def write(self, message: Message, known: Mapping[str, Any]) -> None:
+        """Add the rows of what arrived together, when the pipeline knew what is `known`."""
+        if not self._rows:
+            self._opening = self._open(known)
         self.arrivals += 1
-        if self._starts:
-            self._starts = False
-            self._add(",".join(COLUMNS) + "\n")
         for number, item in enumerate(message):
             match item:
                 case SampleBatch():
@@ -306,6 +412,21 @@ class _Stream:
                     self._add(f"silence,{self.arrivals},,,,,,,,,,\n")
                 case Calibrate():
                     self._add(f"calibrate,{self.arrivals},,,,,,,,,,\n")
+                case Remembered():
+                    self._add(self._remembered(item.state))
+
+    def _open(self, known: Mapping[str, Any]) -> str:
+        """Return what a file begins with whose first message is the next one."""
+        declared = [self._declaration(body, number) for body, number in self._declared.items()]
+        remembered = [self._remembered(known)] if known else []
+        return "".join([",".join(COLUMNS) + "\n", *remembered, *declared])
+
+    def _remembered(self, state: Mapping[str, Any]) -> str:
+        return f"remembered,{self.arrivals},,,,,,,,,,{_cell(json.dumps(dict(state)))}\n"
+
+    def _declaration(self, declared: Declared, number: int) -> str:
+        body = _cell(json.dumps(asdict(declared)))
+        return f"declared,{self.arrivals},,,{number},,,,,,,{body}\n"
 
     def _add(self, text: str) -> None:
         self._rows.append(text)
@@ -315,9 +436,8 @@ class _Stream:
         declared = self._declared.get(batch.declared)
         if declared is None:
             declared = self._declared[batch.declared] = len(self._declared)
-            body = asdict(batch.declared)
-            self.first_declared.setdefault(batch.sensor, body)
-            self._add(f"declared,{self.arrivals},,,{declared},,,,,,,{_cell(json.dumps(body))}\n")
+            self.first_declared.setdefault(batch.sensor, asdict(batch.declared))
+            self._add(self._declaration(batch.declared, declared))
         received, message = _or_empty(batch.t_received_ns), _or_empty(batch.message_id)
         head = f"{self.arrivals},{number},{batch.sensor},{declared},{message},{received}"
         if not len(batch):
@@ -353,7 +473,7 @@ class _Shelf:
     def __init__(self, folder: Path, max_bytes: int, counts: Counter[str]) -> None:
         self.session: Path | None = None
         self.written = 0
-        self._folder = folder
+        self.folder = folder
         self._max_bytes = max_bytes
         self._counts = counts
         self._start_ns = time.time_ns()
@@ -374,12 +494,26 @@ class _Shelf:
         """Return the path of a file of this session, whose folder is made with the first."""
         return (self.session or self._begin()) / name
 
+    def is_gone(self) -> bool:
+        """Tell whether this session's folder was removed; the next path makes it again."""
+        if self.session is None or self.session.is_dir():
+            return False
+        self.session = None
+        return True
+
     def append(self, path: Path, data: bytes, current: Collection[Path | None]) -> None:
-        """Append to a file; while there is too much remove the oldest that is not `current`."""
-        with path.open("ab") as file:
-            file.write(data)
+        """Append to a file; while there is too much remove the oldest that is not `current`.
+
+        Raises FileNotFoundError where the file or its folder was removed or changed by others,
+        another OSError where it can't be written: then it is as before.
+        """
+        size = self._sizes.get(path, 0)
+        if size:
+            _extend(path, size, data)
+        else:
+            _create(path, data)
         self.written += len(data)
-        self._sizes[path] = self._sizes.get(path, 0) + len(data)
+        self._sizes[path] = size + len(data)
         self._total += len(data)
         for oldest in list(self._sizes) if self._total > self._max_bytes else []:
             if self._total > self._max_bytes and oldest not in current:
@@ -390,14 +524,19 @@ class _Shelf:
         """Tell whether a file should be followed by another, so that room can be made."""
         return self._sizes[path] >= part_bytes or self._total > self._max_bytes
 
+    def forget(self, name: str) -> None:
+        """Remove a file of this session, if it is there."""
+        if self.session is not None:
+            (self.session / name).unlink(missing_ok=True)
+
     def _begin(self) -> Path:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._sizes = _parts(self._folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._sizes = _parts(self.folder)
         self._total = sum(self._sizes.values())
         moment = datetime.fromtimestamp(self._start_ns // NS_PER_S, UTC)
         name, number = f"{moment:%Y%m%dT%H%M%SZ}", 1
         while True:
-            session = self._folder / (name if number == 1 else f"{name}-{number}")
+            session = self.folder / (name if number == 1 else f"{name}-{number}")
             try:
                 session.mkdir(mode=0o700)  # motion diaries are personal
             except FileExistsError:
@@ -416,6 +555,37 @@ class _Shelf:
                 metadata.unlink(missing_ok=True)
             if not any(session.iterdir()):
                 session.rmdir()
+
+
+def _create(path: Path, data: bytes) -> None:
+    """Write a file that appears whole or not at all."""
+    aside = path.with_name(f"{path.name}.part")
+    try:
+        with aside.open("wb", buffering=0) as file:
+            _write_whole(file, data)
+        aside.replace(path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def _extend(path: Path, size: int, data: bytes) -> None:
+    """Append to a file of so many bytes, or leave it as it is."""
+    with path.open("r+b", buffering=0) as file:
+        if file.seek(0, os.SEEK_END) != size:
+            raise FileNotFoundError(errno.ENOENT, "not what was written", str(path))
+        try:
+            _write_whole(file, data)
+        except OSError:
+            file.truncate(size)
+            raise
+
+
+def _write_whole(file: FileIO, data: bytes) -> None:
+    """Write all of it: the system may take less at once."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def _parts(folder: Path) -> dict[Path, int]:
@@ -440,10 +610,22 @@ def recordings_in(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
+def is_of_session(path: Path) -> bool:
+    """Tell whether a file is a stream's metadata or rows in a session's folder."""
+    if path.suffix == ".json":
+        return any(path.parent.glob(f"{path.stem}.????.csv.gz"))
+    metadata = path.with_name(f"{path.name.removesuffix('.csv.gz').rpartition('.')[0]}.json")
+    return bool(_PART.fullmatch(path.name)) and metadata.is_file()
+
+
 @dataclass
 class Unrecognised:
-    """The pipeline of `hard record`: it decides nothing."""
+    """The pipeline of `hard record`: it decides nothing.
 
+    `known` says of each stream what a pipeline would begin with (`Pipeline.memory`).
+    """
+
+    known: _Known = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
 
     def feed(self, message: Message) -> list[Event]:
@@ -465,6 +647,14 @@ class Unrecognised:
         """Know nothing."""
         del stream
         return None
+
+    def memory(self, stream: str) -> Mapping[str, Any]:
+        """Know what a daemon would begin with."""
+        return self.known.get(stream, {})
+
+    def remember(self, stream: str, state: Mapping[str, Any]) -> None:
+        """Learn nothing."""
+        del stream, state
 
     def evidence(self) -> Mapping[str, int]:
         """Have nothing to remember."""

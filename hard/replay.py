@@ -8,6 +8,7 @@ command line, `hard bench` and the training package's evaluation.
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections import Counter
@@ -16,22 +17,43 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hard.api import NS_PER_S, Calibrate, SampleBatch, Silence, UnusableInput, rfc3339
+from hard.api import (
+    NS_PER_S,
+    Annotation,
+    Calibrate,
+    Remembered,
+    SampleBatch,
+    Silence,
+    UnusableInput,
+    rfc3339,
+)
 from hard.conditioning import DEVICE_AXES
 from hard.pipeline import Pipeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from hard.api import Event, Message, Source
     from hard.classifier import TFLiteClassifier
     from hard.conditioning import Axes
     from hard.decision import DecisionSettings, PredictionBatch
 
-__all__ = ["FAULTS", "Bout", "Outcome", "bouts", "replay", "summary", "timeline"]
+__all__ = [
+    "FAULTS",
+    "Bout",
+    "Outcome",
+    "aligned",
+    "bouts",
+    "duration",
+    "replay",
+    "summary",
+    "timeline",
+]
 
 FAULTS = frozenset({"late", "outlier", "not_finite", "out_of_range", "flood", "two_clocks"})
 """What the pipeline leaves out because the input is bad, not because a rule says so."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -70,14 +92,20 @@ def replay(
     progress: Callable[[float], None] | None = None,
     stop: threading.Event | None = None,
     mount: Callable[[str], Axes] = lambda _: DEVICE_AXES,
+    dispensable: Collection[str] = (),
+    hear: Callable[[Message], None] | None = None,
 ) -> Outcome:
     """Feed recordings to a pipeline and return what it decided.
 
     With `join_s` the sources are one stream, each beginning `join_s` after the one before ended;
     otherwise each is its own.  `speed` waits so that data time passes that much faster than
     time.  `watch` sees every prediction, `publish` every event as it is decided, `progress` the
-    seconds of data done; `mount(stream)` gives the axes of its device.  Raises `UnusableInput` for
-    a recording that is refused: nothing of it was published.
+    seconds of data done; `mount(stream)` gives the axes of its device.  `hear` is told of samples
+    and labels as they are fed; where recordings are joined, the label of one ends with it.
+
+    Raises `UnusableInput` for a recording that is refused: nothing of it was published.  Of the
+    `dispensable` sources, by their names, a refused one is told, counted and left (what live said
+    of its stream stays); it is raised where none is left.
     """
     outcome = Outcome()
     stop = threading.Event() if stop is None else stop
@@ -88,11 +116,13 @@ def replay(
             watch(batch)
 
     pipeline = Pipeline(choose, max_streams=10_000, watch=count, mount=mount)
-    feed = _Feed(pipeline, outcome, join_s, speed, publish, progress, stop)
+    spare = set() if join_s is not None else {s.name for s in sources} & set(dispensable)
+    feed = _Feed(pipeline, outcome, join_s, speed, publish, progress, stop, spare, hear)
     for source in sources:
         if not stop.is_set():
             feed.run(source)
     feed.take(pipeline.finish("end_of_data"))
+    feed.tell_refused(len(sources))
     outcome.skipped.update({k: n for k, n in pipeline.counts.items() if k in FAULTS})
     outcome.events.sort(key=lambda event: (event.t_decided, event.stream))
     return outcome
@@ -110,7 +140,11 @@ class _Feed:
         publish: Callable[[Sequence[Event]], None] | None,
         progress: Callable[[float], None] | None,
         stop: threading.Event,
+        dispensable: Collection[str],
+        hear: Callable[[Message], None] | None,
     ) -> None:
+        self._dispensable = dispensable
+        self._hear = hear
         self._pipeline, self._outcome = pipeline, outcome
         self._join_s, self._speed = join_s, speed
         self._publish, self._progress, self._stop = publish, progress, stop
@@ -120,25 +154,38 @@ class _Feed:
         self._source = ""
         self._ends: dict[str, tuple[int, int]] = {}  # per sensor: last stamp, last spacing
         self._ok: set[str] = set()  # streams found usable
+        self._sources: dict[str, str] = {}  # of each stream
+        self._refused: dict[str, str] = {}  # source -> why
 
     def run(self, source: Source[Any]) -> None:
         """Replay one source to its end."""
         self._source = source.name
         if self._join_s is not None and self._joined_stream is not None:
             self.take(self._pipeline.cut(self._joined_stream))
+            if self._hear is not None:
+                self._hear([Annotation(self._joined_stream, self._end_ns(), "")])
             self._shift = None  # known with the first message
         try:
             source.run(self._emit, self._stop)
+        except UnusableInput as error:
+            if source.name not in self._dispensable:
+                raise
+            self._refused[source.name] = str(error)
         finally:
             self._outcome.skipped.update(source.counts)
 
     def _emit(self, message: Message) -> None:
         for item in message:
-            if isinstance(item, (Silence, Calibrate)):
+            self._sources.setdefault(item.stream, self._source)
+            if isinstance(item, (Silence, Calibrate, Remembered)):
                 self._control(item)
         batches = [item for item in message if isinstance(item, SampleBatch) and len(item)]
+        labels = [item for item in message if isinstance(item, Annotation)]
         if self._join_s is not None:
             batches = [self._joined(batch, batches) for batch in batches]
+            labels = [self._joined_label(label) for label in labels]
+        if self._hear is not None and (batches or labels):
+            self._hear([*batches, *labels])
         for part in [batches] if self._speed is None else _seconds(batches):
             self._note(part)
             self.take(self._pipeline.feed(part))
@@ -148,14 +195,23 @@ class _Feed:
         if self._progress is not None:
             self._progress(self._outcome.seconds)
 
-    def _control(self, control: Silence | Calibrate) -> None:
+    def _control(self, control: Silence | Calibrate | Remembered) -> None:
         """Do what the runtime did when this was recorded."""
         stream = self._joined_stream or control.stream
         if isinstance(control, Silence):
             self.take(self._pipeline.tick(stream))
-        elif calibrate := getattr(self._pipeline, "calibrate", None):
+        elif isinstance(control, Calibrate):
             with contextlib.suppress(ValueError):  # live could not at this point either
-                self.take(calibrate(stream))
+                self.take(self._pipeline.calibrate(stream))
+        else:
+            self._remember(stream, control)
+
+    def _remember(self, stream: str, control: Remembered) -> None:
+        try:
+            self._pipeline.remember(stream, control.state)
+        except ValueError as error:
+            self._outcome.skipped["bad_memory"] += 1
+            _log.warning("%s: what was remembered can't be used: %s", self._source, error)
 
     def _joined(self, batch: SampleBatch, message: Sequence[SampleBatch]) -> SampleBatch:
         """Move a batch behind the recording before it, onto the same stream."""
@@ -163,11 +219,20 @@ class _Feed:
             self._joined_stream = batch.stream
         if self._shift is None:
             assert self._join_s is not None
-            end = max(last + spacing for last, spacing in self._ends.values())
+            end = self._end_ns()
             first = min(int(item.t[0]) for item in message)
             self._shift = end + round(self._join_s * NS_PER_S) - first
             self._ends.clear()
         return replace(batch, stream=self._joined_stream, t=batch.t + self._shift)
+
+    def _joined_label(self, label: Annotation) -> Annotation:
+        """Move a label with the samples that it came with; before any, to where they will begin."""
+        t = self._end_ns() if self._shift is None else label.t + self._shift
+        return replace(label, stream=self._joined_stream or label.stream, t=t)
+
+    def _end_ns(self) -> int:
+        """Return where the recording that is joined ends: a sample's time behind its last."""
+        return max((last + spacing for last, spacing in self._ends.values()), default=0)
 
     def _note(self, message: Sequence[SampleBatch]) -> None:
         outcome = self._outcome
@@ -185,13 +250,28 @@ class _Feed:
     def take(self, events: Sequence[Event]) -> None:
         """Keep and publish events; a stream whose first word is `rejected` is refused."""
         for event in events:
-            if event.stream not in self._ok and event.status == "rejected":
-                raise UnusableInput(f"{self._source}: {event.reason}")
-            self._ok.add(event.stream)
+            source = self._sources.get(event.stream, self._source)
+            if event.status != "rejected":
+                self._ok.add(event.stream)
+                self._refused.pop(source, None)
+            elif event.stream not in self._ok:
+                reason = f"{source}: {event.reason}"
+                if source not in self._dispensable:
+                    raise UnusableInput(reason)
+                self._refused.setdefault(source, reason)
         if events:
             self._outcome.events += events
             if self._publish is not None:
                 self._publish(events)
+
+    def tell_refused(self, sources: int) -> None:
+        """Say which of so many sources are left out; raise `UnusableInput` where all of them."""
+        reasons = list(self._refused.values())
+        if reasons and len(reasons) == sources:
+            raise UnusableInput("\n".join(reasons))
+        self._outcome.skipped["refused_streams"] += len(reasons)
+        for reason in reasons:
+            _log.warning("left out: %s", reason)
 
 
 def _seconds(batches: Sequence[SampleBatch]) -> Iterator[list[SampleBatch]]:
@@ -256,12 +336,12 @@ def timeline(outcome: Outcome) -> str:
                 *([bout.stream] if several else []),
                 _moment(bout.t_start, relative=outcome.relative),
                 _moment(bout.t_end, relative=outcome.relative),
-                _duration(bout.seconds),
+                duration(bout.seconds),
                 bout.activity,
                 sure,
             ]
         )
-    return _aligned(table, right={"duration", "confidence"})
+    return aligned(table, right={"duration", "confidence"})
 
 
 def summary(outcome: Outcome) -> str:
@@ -274,21 +354,21 @@ def summary(outcome: Outcome) -> str:
     total = sum(spent.values()) or 1
     table = [["activity", "time", "share", "bouts"]]
     for activity, ms in spent.most_common():
-        table.append([activity, _duration(ms / 1000), f"{ms / total:.0%}", str(times[activity])])
-    return _aligned(table, right={"time", "share", "bouts"})
+        table.append([activity, duration(ms / 1000), f"{ms / total:.0%}", str(times[activity])])
+    return aligned(table, right={"time", "share", "bouts"})
 
 
 def _moment(t_ns: int, *, relative: bool) -> str:
     """Return a time of day in UTC, or for a recording without absolute time the time elapsed."""
     if not relative or t_ns > 365 * 86400 * NS_PER_S:
         return rfc3339(t_ns).replace("T", " ")
-    return _duration(t_ns / NS_PER_S)
+    return duration(t_ns / NS_PER_S)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Return seconds as h:mm:ss.s.
 
-    >>> _duration(3725.25)
+    >>> duration(3725.25)
     '1:02:05.2'
     """
     tenths = round(seconds * 10)
@@ -297,7 +377,8 @@ def _duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{tenths // 10:02d}.{tenths % 10}"
 
 
-def _aligned(table: list[list[str]], right: set[str]) -> str:
+def aligned(table: list[list[str]], right: set[str]) -> str:
+    """Return rows, the first of them the heads, in columns; those named in `right` to the right."""
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
     lines = []
     for row in table:

@@ -30,10 +30,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from hard import systemd
 from hard.api import (
+    NS_PER_S,
     Annotation,
     Calibrate,
     Event,
     Message,
+    Remembered,
     SampleBatch,
     Silence,
     Sink,
@@ -88,7 +90,11 @@ SOURCE_LIMIT_S = 30.0
 SINK_LIMIT_S = 15.0
 """A sink may block for 10 s by contract."""
 
-_CONTROLS = (Silence, Calibrate)
+PLAUSIBLE_NS = 1_735_689_600 * NS_PER_S
+"""2025: before it this machine's own clock is not set, and nobody else's is doubted."""
+DAY_NS = 86_400 * NS_PER_S
+
+_CONTROLS = (Silence, Calibrate, Remembered)
 _ITEMS = (SampleBatch, Annotation, *_CONTROLS)
 
 _log = logging.getLogger(__name__)
@@ -119,6 +125,14 @@ class Pipeline(Protocol):
         """Return stream -> data time (ns) of the last evidence of its open bout."""
         ...
 
+    def memory(self, stream: str) -> Mapping[str, Any]:
+        """Return what is known of a stream beyond its samples to come, as JSON values."""
+        ...
+
+    def remember(self, stream: str, state: Mapping[str, Any]) -> None:
+        """Know what `memory` gave elsewhere; raise ValueError for anything else."""
+        ...
+
 
 class Recorder(Protocol):
     """What the runtime needs of `hard.recording`: it sees what the pipeline is fed, in order."""
@@ -133,8 +147,8 @@ class Recorder(Protocol):
         """Tell whether this stream is recorded."""
         ...
 
-    def take(self, message: Message) -> None:
-        """Take in what the pipeline is about to be fed; never blocks."""
+    def take(self, message: Message, known: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take in what the pipeline is about to be fed, knowing what; never blocks."""
         ...
 
     def close(self, timeout_s: float) -> bool:
@@ -191,12 +205,14 @@ class _Arrivals:
     def __init__(self) -> None:
         self.at_s = self.silent_s = 0.0
         self.told = False
+        self.clock: str | None = None  # what is wrong with the stamps
         self._samples: Counter[str] = Counter()  # per sensor
         self._marks: deque[tuple[float, dict[str, int]]] = deque(maxlen=RATE_S + 1)
 
     def note(self, batch: SampleBatch, now_s: float, silent_s: float) -> None:
         self.at_s, self.silent_s, self.told = now_s, silent_s, False
         self._samples[batch.sensor] += len(batch)
+        self.clock = _doubt(batch)
         if not self._marks or now_s >= self._marks[-1][0] + 1.0:
             self._marks.append((now_s, dict(self._samples)))
 
@@ -207,7 +223,21 @@ class _Arrivals:
         span_s = ended_s - began_s if fresh else math.inf
         rates = {s: round((n - before.get(s, 0)) / span_s, 1) for s, n in after.items()}
         age_s = round(now_s - self.at_s, 3)
-        return {"age_s": age_s, "rate_hz": rates, "samples": dict(self._samples)}
+        seen = {"age_s": age_s, "rate_hz": rates, "samples": dict(self._samples)}
+        return seen | ({"clock": self.clock} if self.clock else {})
+
+
+def _doubt(batch: SampleBatch) -> str | None:
+    """Say how far the stamps are from this machine's clock; None within a day, or if unknown."""
+    now_ns = batch.t_received_ns or 0
+    if batch.declared.clock != "epoch" or now_ns < PLAUSIBLE_NS or not len(batch):
+        return None
+    off_ns = int(batch.t[-1]) - now_ns
+    if abs(off_ns) <= DAY_NS:
+        return None
+    days = abs(off_ns) / DAY_NS
+    far = f"{days:.0f} days" if days < 730 else f"{days / 365.25:.0f} years"
+    return f"its clock is {far} {'ahead of' if off_ns > 0 else 'behind'} this machine's"
 
 
 class Inbox:
@@ -230,6 +260,7 @@ class Inbox:
         self._silent: deque[tuple[float, str]] = deque()
         self._look_s = 0.0
         self._said: set[str] = set()
+        self._said_clocks: set[str] = set()
         self._closed = False
 
     @property
@@ -307,11 +338,21 @@ class Inbox:
 
     def _note_arrival(self, batch: SampleBatch, now_s: float) -> None:
         silent_s = now_s + self._no_data_after_s + batch.declared.max_delay_s
-        self._arrivals.setdefault(batch.stream, _Arrivals()).note(batch, now_s, silent_s)
+        arrivals = self._arrivals.setdefault(batch.stream, _Arrivals())
+        arrivals.note(batch, now_s, silent_s)
         self._arrivals.move_to_end(batch.stream)
+        if arrivals.clock is not None and batch.stream not in self._said_clocks:
+            self._say_clock(batch.stream, arrivals.clock)
         if len(self._arrivals) > MAX_STREAMS:
             self._arrivals.popitem(last=False)
             self.counts["untracked_streams"] += 1
+
+    def _say_clock(self, stream: str, doubt: str) -> None:
+        """Say once of a stream that its stamps are far off; events and history go by them."""
+        self.counts["clocks_far_off"] += 1
+        if len(self._said_clocks) < MAX_STREAMS:
+            self._said_clocks.add(stream)
+            _log.warning("stream %r: %s: set the sender's clock (said once)", stream, doubt)
 
     def _next_silent(self, now_s: float) -> str | None:
         """Return a stream whose silence fell due before whatever is next in the queue arrived."""
@@ -760,6 +801,8 @@ class _PipelineThread:
                 events += self._pipeline.tick(item.stream)
             elif isinstance(item, Calibrate):
                 self._calibrate(item.stream)
+            elif isinstance(item, Remembered):
+                self._remember(item)
         data = [item for item in message if not isinstance(item, _CONTROLS)]
         if data:
             events += self._pipeline.feed(data)
@@ -777,9 +820,17 @@ class _PipelineThread:
         self._publish(events, [stream])
         return None
 
+    def _remember(self, item: Remembered) -> None:
+        try:
+            self._pipeline.remember(item.stream, item.state)
+        except ValueError as error:
+            self.counts["bad_memory"] += 1
+            _log.warning("stream %r: what its recording knew can't be used: %s", item.stream, error)
+
     def _record(self, message: Message) -> None:
         if self._recorder is not None:
-            self._recorder.take(message)
+            streams = {item.stream for item in message}
+            self._recorder.take(message, {s: self._pipeline.memory(s) for s in streams})
 
     def _end(self) -> None:
         self._publish(self._pipeline.finish(self._reason), self._states.streams())

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -18,6 +19,7 @@ import pytest
 
 from hard.api import Declared, PluginConfig, SampleBatch, Source
 from hard.control import (
+    IDLE_S,
     MAX_CLIENTS,
     MAX_REQUEST_BYTES,
     ControlError,
@@ -29,6 +31,7 @@ from hard.control import (
 )
 from hard.eventlog import EventLog
 from hard.runtime import Refusal, Runtime, RuntimeOptions
+from tests.broker import Broker
 from tests.test_daemon import until
 
 
@@ -161,23 +164,88 @@ def test_clients_that_say_nothing_or_half_a_line_hold_up_nobody(served):
     assert sent(path, b'{"command": "status"}\n')["ok"]
 
 
-def test_a_client_beyond_the_limit_is_turned_away_and_finds_room_later(served):
+def test_a_client_beyond_the_limit_is_told_so_and_finds_room_later(served, config):
     path, _ = served
     many = [socket.socket(socket.AF_UNIX) for _ in range(MAX_CLIENTS)]
     for sock in many:
         sock.connect(str(path))
-    with connected(path) as (_, answers):
+    with connected(path) as (sock, answers):
+        sock.sendall(b'{"command": "status"}\n' * 100)
+        told = json.loads(answers.readline())
         assert answers.readline() == b""
+    assert (told["ok"], told["error"]) == (False, "busy")
+    with pytest.raises(ControlError, match="busy with 8 other clients: try again"):
+        ask([path], config, "status")
     for sock in many:
         sock.close()
 
     def answers_again():
         with contextlib.suppress(ConnectionError), connected(path) as (sock, answers):
             sock.sendall(b'{"command": "status"}\n')
-            return answers.readline() != b""
+            return json.loads(answers.readline())["ok"]
         return False
 
     until(answers_again)
+
+
+def test_a_client_that_trickles_loses_its_place(served):
+    path, _ = served
+    trickling = [socket.socket(socket.AF_UNIX) for _ in range(MAX_CLIENTS)]
+    for sock in trickling:
+        sock.connect(str(path))
+
+    def finds_room():
+        for sock in trickling:
+            with contextlib.suppress(BrokenPipeError):
+                sock.send(b"{")
+        with contextlib.suppress(ConnectionError):
+            return sent(path, b'{"command": "status"}\n')["ok"]
+        return False
+
+    assert not finds_room()
+    until(finds_room, IDLE_S + 5)
+    for sock in trickling:
+        sock.close()
+
+
+def test_a_client_that_reads_no_answers_holds_up_nobody_and_loses_its_place(served):
+    path, _ = served
+    deaf = [socket.socket(socket.AF_UNIX) for _ in range(MAX_CLIENTS - 1)]
+    for sock in deaf:
+        sock.connect(str(path))
+        sock.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                sock.send(b'{"command": "status"}\n' * 100)
+    begin = time.monotonic()
+    assert sent(path, b'{"command": "status"}\n')["ok"]
+    assert time.monotonic() - begin < 1
+    for sock in deaf:
+        sock.close()
+
+
+def test_the_end_waits_for_no_client(tmp_path, config):
+    path = tmp_path / "control.sock"
+    flooding = [socket.socket(socket.AF_UNIX) for _ in range(7)]
+    with serving(path, Told(), config, {}):
+        for sock in flooding:
+            sock.connect(str(path))
+            sock.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    sock.send(b'{"command": "status"}\n' * 100)
+        begin = time.monotonic()
+    assert time.monotonic() - begin < 0.2
+    for sock in flooding:
+        sock.close()
+
+
+def test_a_socket_that_was_removed_is_made_again(served, config, caplog):
+    path, _ = served
+    path.unlink()
+    until(path.exists)
+    assert ask([path], config, "status")["ok"]
+    assert caplog.text.count("removed while it was in use") == 1
 
 
 def test_a_daemon_with_another_configuration_is_not_taken_for_ours(served, tmp_path):
@@ -450,6 +518,63 @@ def test_a_second_daemon_of_the_same_runtime_directory_is_refused(tmp_path):
         assert "another daemon listens there" in done.stderr
         assert hard("status", "-c", first).returncode == 0
         assert stopped(process) == 0
+
+
+FROZEN = """
+[hard]
+state_dir = "{folder}/state"
+shutdown_s = 2.0
+[sources.sim]
+plugin = "simulator"
+[sinks.broker]
+plugin = "mqtt"
+host = "127.0.0.1"
+port = {port}
+"""
+
+
+def test_sigterm_waits_neither_for_clients_nor_longer_than_its_deadline(tmp_path):
+    broker = Broker(tmp_path)
+    broker.start()
+    config = tmp_path / "hard.toml"
+    config.write_text(FROZEN.format(folder=tmp_path, port=broker.port), "utf-8")
+    flooding = [socket.socket(socket.AF_UNIX) for _ in range(7)]
+    with started(config) as process, contextlib.closing(broker):
+        until(lambda: _events(config) > 0)
+        broker.freeze()
+        for sock in flooding:
+            sock.connect(str(tmp_path / "state/control.sock"))
+            sock.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    sock.send(b'{"command": "status"}\n' * 100)
+        begin = time.monotonic()
+        assert stopped(process) == 0
+        assert time.monotonic() - begin < 2.8
+        broker.thaw()
+    for sock in flooding:
+        sock.close()
+
+
+def _events(config):
+    return json.loads(hard("status", "-c", config, "--json").stdout)["events"]
+
+
+def test_a_state_directory_removed_while_it_runs_is_told_and_made_again(tmp_path):
+    config = configured(tmp_path)
+    with started(config) as process:
+        until(lambda: _events(config) > 0)
+        shutil.rmtree(tmp_path / "state")
+        until((tmp_path / "state/control.sock").exists)
+        assert hard("status", "-c", config).returncode == 0
+        assert stopped(process) == 0
+    assert (tmp_path / "state/events.db").exists()
+    events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    kinds = [event["event_type"] for event in events]
+    assert kinds.count("enter") == kinds.count("exit") > 0
+    again = EventLog(tmp_path / "state/events.db")
+    with contextlib.closing(again):
+        assert [event.id for event in again.read(0, 1000)] == [event["id"] for event in events]
 
 
 # -- an early stop -------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ SOURCE_ROOTS = ("hard", "plugins", "training")
 LAYERS = (
     {"api"},
     {
+        "cadence",
         "card",
         "clock",
         "eventlog",
@@ -18,18 +19,28 @@ LAYERS = (
         "plugins",
         "recording",
         "resampling",
+        "smoothing",
         "systemd",
         "testing",
         "upright",
     },
     {"conditioning"},
-    {"inspection", "windowing"},
+    {"evidence", "inspection", "novelty", "windowing"},
     {"classifier", "decision"},
     {"config", "pipeline", "runtime"},
     {"control", "replay"},
     {"doctor"},
     {"outputs"},
     {"bench", "checkpoint"},
+    {"commands.options", "commands.terminal"},
+    {"commands.configured"},
+    {
+        "commands.daemon",
+        "commands.live",
+        "commands.recordings",
+        "commands.setup",
+        "commands.trial",
+    },
     {"cli"},
     {"__main__"},
 )
@@ -51,8 +62,8 @@ def imports(path):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: a relative import"
-            if node.module == "hard":
-                yield from (f"hard.{alias.name}" for alias in node.names)
+            if node.module in {"hard", "hard.commands"}:
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
             else:
                 yield node.module
 
@@ -70,14 +81,16 @@ def named(paths):
 
 
 def test_every_module_of_hard_has_its_layer():
-    assert {path.stem for path in modules("hard")} - {"__init__"} == set().union(*LAYERS)
+    found = [path.relative_to(ROOT / "hard").with_suffix("").parts for path in modules("hard")]
+    named = {".".join(parts) for parts in found if parts[-1] != "__init__"}
+    assert named == set().union(*LAYERS)
 
 
 @pytest.mark.parametrize("number", range(len(LAYERS)))
 def test_a_layer_imports_only_from_those_below(number):
     below = set().union(*LAYERS[:number])
     for module in LAYERS[number]:
-        assert of_hard(ROOT / "hard" / f"{module}.py") <= below, module
+        assert of_hard(ROOT / "hard" / f"{module.replace('.', '/')}.py") <= below, module
 
 
 @pytest.mark.parametrize("path", named(modules("hard")))
@@ -97,7 +110,7 @@ def test_a_plugin_imports_only_the_api_itself_and_the_decoders(path):
 
 @pytest.mark.parametrize("path", named(modules("training")))
 def test_training_uses_the_edge_but_neither_runtime_nor_command_line(path):
-    assert not of_hard(path) & {"runtime", "cli"}
+    assert not {name.partition(".")[0] for name in of_hard(path)} & {"runtime", "cli", "commands"}
     ours = {p for p in packages(path) if p.startswith("hard_")}
     assert ours <= {"hard_training", "hard_file", "hard_simulator"}
 

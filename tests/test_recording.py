@@ -4,23 +4,39 @@ import gzip
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hard.api import Annotation, Calibrate, Declared, SampleBatch, Silence, UnusableInput
-from hard.recording import COLUMNS, Limits, Recorder, recordings_in
+from hard.api import (
+    Annotation,
+    Calibrate,
+    Declared,
+    Remembered,
+    SampleBatch,
+    Silence,
+    UnusableInput,
+)
+from hard.checkpoint import save_references
+from hard.plugins import create
+from hard.recording import COLUMNS, MAX_TEXT, Limits, Recorder, recordings_in
+from hard.upright import Reference
 from hard_file.hard_recording import HEADER, is_hard_recording, open_hard_recording
 from hard_file.recording import Options
 from tests.broker import Broker
 from tests.test_daemon import (
+    EPOCH_NS,
     WALK,
     Phone,
+    _busy,
     a_walk,
     comparable,
     daemon,
@@ -94,6 +110,7 @@ def test_what_was_given_comes_back_in_its_order_and_to_the_bit(tmp_path):
         ],
         [Silence("phone-1")],
         [Calibrate("phone-1")],
+        [Remembered("phone-1", {"upright": {"gravity": [0.5, 9.5, 1.0]}})],
         [batch([6], [[np.nan, np.inf, -np.inf]], message_id=2**70)],
         [Annotation("phone-1", 13, "")],
     ]
@@ -193,6 +210,127 @@ def test_beyond_the_cap_the_oldest_files_of_all_sessions_go_and_are_counted(tmp_
     assert (tmp_path / "holiday.csv.gz").exists()
 
 
+def large_messages(n):
+    """Return messages that fill a chunk each, so that they are written at once."""
+    rng = np.random.default_rng(1)
+    return [
+        [batch(np.arange(20_000) + i, rng.normal(0, 10, (20_000, 3)), message_id=i)]
+        for i in range(n)
+    ]
+
+
+def test_each_file_begins_with_what_was_remembered_by_then(tmp_path):
+    given = large_messages(4)
+    recorder = Recorder(tmp_path, Limits(part_bytes=1))
+    recorder.start()
+    for i, message in enumerate(given):
+        recorder.take(message, {"phone-1": {"upright": i}} if i else {})
+    assert recorder.close(10)
+    (session,) = tmp_path.iterdir()
+    alone = [read(part) for part in sorted(session.glob("*.csv.gz"))]
+    assert [plain(m) for m in alone[0]] == [plain(given[0])]
+    for i in (1, 2, 3):
+        assert alone[i][0] == [Remembered("phone-1", {"upright": i})]
+        assert [plain(m) for m in alone[i][1:]] == [plain(given[i])]
+    assert [plain(m) for m in read(session / "phone-1.json")] == [plain(m) for m in given]
+
+
+def test_a_label_too_long_is_cut_told_and_counted(tmp_path, caplog):
+    labels = [[Annotation("phone-1", i, "é" * 1000)] for i in range(3)]
+    recorder = recorded(tmp_path, [*some_messages(1), *labels])
+    (path,) = recordings_in(tmp_path.iterdir())
+    texts = [i.text for m in read(path) for i in m if isinstance(i, Annotation)]
+    assert texts == ["é" * MAX_TEXT] * 3
+    assert recorder.counts == {"cut_labels": 3}
+    assert caplog.text.count("record.cut_labels") == 1
+
+
+def test_a_label_that_no_encoding_knows_ends_nothing(tmp_path):
+    recorder = recorded(tmp_path, [*some_messages(1), [Annotation("phone-1", 1, "a\ud800b")]])
+    assert recorder.status()["state"] == "ended"
+    (path,) = recordings_in(tmp_path.iterdir())
+    assert read(path)[-1] == [Annotation("phone-1", 1, "a?b")]
+
+
+@pytest.mark.parametrize("what", ["all of it", "the session", "a file"])
+def test_what_is_removed_while_it_is_written_is_begun_again(tmp_path, caplog, what):
+    given = large_messages(6)
+    folder = tmp_path / "kept"
+    recorder = Recorder(folder, Limits())
+    recorder.start()
+    for i, message in enumerate(given):
+        if i == 3:
+            (session,) = folder.iterdir()
+            if what == "a file":
+                (session / "phone-1.0001.csv.gz").unlink()
+            else:
+                shutil.rmtree(folder if what == "all of it" else session)
+        before = recorder.status()["bytes"]
+        recorder.take(message, {"phone-1": {"upright": i}})
+        until(lambda before=before: recorder.status()["bytes"] > before)
+    assert recorder.close(10)
+    (session,) = folder.iterdir()
+    found = read(session / "phone-1.json")
+    assert found[0] == [Remembered("phone-1", {"upright": 3})]
+    assert [plain(m) for m in found[1:]] == [plain(m) for m in given[3:]]
+    assert recorder.counts == {"removed_by_others": 1}
+    assert caplog.text.count("begun again") == 1
+
+
+FULL_DISK = """
+import resource, sys, threading
+sys.path.insert(0, {root!r})
+from pathlib import Path
+from tests.test_recording import Limits, Recorder, large_messages, until
+folder = Path({folder!r})
+recorder = Recorder(folder, Limits(retry_s=0.5))
+recorder.start()
+
+def take(message, reached):
+    recorder.take(message, {{"phone-1": {{"upright": 1}}}})
+    until(lambda: reached(recorder))
+
+def lost(n):
+    return lambda r: r.counts["lost_messages"] == n
+
+given = large_messages(8)
+take(given[0], lambda r: r.status()["bytes"])
+written = recorder.status()["bytes"]
+hard_limit = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard_limit))
+for n in (1, 2, 3, 4):
+    take(given[n], lost(n))
+threading.Event().wait(0.6)
+take(given[5], lost(5))
+print(recorder.status()["state"], sorted(p.name for p in folder.glob("*/*")))
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard_limit, hard_limit))
+threading.Event().wait(0.6)
+take(given[6], lambda r: r.status()["bytes"] > written)
+recorder.take(given[7])
+assert recorder.close(10)
+print(recorder.counts["lost_messages"], recorder.counts["write_errors"] > 1)
+"""
+
+
+def test_a_full_disk_leaves_no_empty_files_and_is_written_again_once_there_is_room(tmp_path):
+    script = FULL_DISK.format(root=str(Path(__file__).parents[1]), folder=str(tmp_path / "kept"))
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    while_full, counts = done.stdout.splitlines()
+    assert while_full == "failing ['phone-1.0001.csv.gz', 'phone-1.json']"
+    assert counts == "5 True"
+    assert done.stderr.count("nothing is recorded until that is mended") == 1
+    assert done.stderr.count("goes on, 5 messages were lost") == 1
+    (session,) = (tmp_path / "kept").iterdir()
+    assert [len(read(part)) for part in sorted(session.glob("*.csv.gz"))] == [2, 3]
+    given = large_messages(8)
+    assert [plain(m) for m in read(session / "phone-1.json")[1:]] == [
+        plain(given[i]) for i in (0, 6, 7)
+    ]
+
+
 def test_what_the_disk_cannot_keep_up_with_is_dropped_and_counted(tmp_path):
     recorder = Recorder(tmp_path, Limits())
     big = [batch(np.zeros(600_000), np.zeros((600_000, 3)))]
@@ -241,6 +379,8 @@ def test_a_file_cut_anywhere_gives_the_messages_before_the_cut(tmp_path):
         "sample,1,0",
         "declared,1,,,0,,,,,,,{}",
         "unheard-of,1,,,,,,,,,,",
+        "remembered,1,,,,,,,,,,[]",
+        "remembered,1,,,,,,,,,," + "[" * 20_000,
         "\ufffd",
     ],
 )
@@ -333,6 +473,74 @@ def test_a_recording_of_the_daemon_replays_to_the_events_that_live_gave(tmp_path
         assert comparable(of_stream[0]) == comparable(of_stream[1])
 
 
+def test_a_replay_knows_which_way_was_up_when_live_did(tmp_path, broker, simulator):
+    sensors = a_walk(simulator, WALK)
+    numbered = disordered(messages(sensors), 5)
+    gravity = -(sensors["accelerometer"][1] + sensors["gravity"][1])[:500].mean(axis=0)
+    upright = Reference(tuple(gravity.tolist()), 60, EPOCH_NS, "gait")
+    (tmp_path / "state").mkdir()
+    save_references(tmp_path / "state/upright.json", {"phone-1": upright})
+    phone = Phone(broker.port)
+    with daemon(tmp_path, broker.port, '[record]\n[model]\nname = "pocket-upright"\n') as process:
+        listening(tmp_path, phone)
+        for number, part in numbered[:70]:
+            phone.send(number, part)
+        until(lambda: any(e["activity"] == "walking" for e in events_of(_events(tmp_path))))
+        done = hard("calibrate", "-c", tmp_path / "hard.toml", "phone-1")
+        assert done.returncode == 0, done.stderr
+        for number, part in numbered[70:]:
+            phone.send(number, part)
+        until(lambda: any(e["activity"] == "running" for e in events_of(_events(tmp_path))))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    phone.close()
+    live = events_of(_events(tmp_path))
+    assert next(e["activity"] for e in live if e["event_type"] == "enter") == "standing"
+    (path,) = recordings_in(sessions(tmp_path))
+    items = [item for message in read(path) for item in message]
+    assert items[0] == Remembered("phone-1", {"upright": upright.to_json()})
+    assert items.count(Calibrate("phone-1")) == 1
+    assert comparable(replayed(path, "-c", str(tmp_path / "hard.toml"))) == comparable(live)
+
+
+def test_a_stream_that_is_refused_leaves_the_others_of_its_session(tmp_path):
+    walk = simulated_messages()
+    wrong = [
+        [replace(item, stream="wrong", values=item.values * np.float32(0.01)) for item in m]
+        for m in walk
+    ]
+    recorded(tmp_path, [m for pair in zip(walk, wrong, strict=True) for m in pair])
+    (session,) = tmp_path.iterdir()
+    (session / "damaged.json").write_text("{}")
+    shutil.copy(session / "wrong.0001.csv.gz", session / "damaged.0001.csv.gz")
+    done = hard("replay", "--json", session)
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    entered = {(e["stream"], e["activity"]) for e in events if e["event_type"] == "enter"}
+    assert ("sim-1", "walking") in entered
+    assert {stream for stream, _ in entered} == {"sim-1"}
+    assert [e["status"] for e in events if e["stream"] == "wrong"] == ["rejected"]
+    assert f"left out: {session}/wrong.json: " in done.stderr
+    assert f"left out: {session}/damaged.json: " in done.stderr
+    assert hard("replay", "--strict", session).returncode == 1
+    alone = hard("replay", "--json", session / "wrong.json")
+    assert (alone.returncode, alone.stdout) == (1, "")
+    assert f"{session}/wrong.json: " in alone.stderr
+
+
+def simulated_messages():
+    """Return what a simulated wearer sends, without labels."""
+    table = {
+        "plugin": "simulator",
+        "script": ["standing:10", "walking:20"],
+        "realtime": False,
+    }
+    found = []
+    create("sources", "sim", table, "test").run(found.append, threading.Event())
+    samples = ([i for i in message if isinstance(i, SampleBatch)] for message in found)
+    return [message for message in samples if message]
+
+
 def test_labels_of_the_recording_are_those_of_the_source(tmp_path):
     config = simulated(tmp_path, SCRIPT)
     assert hard("run", "-c", config).returncode == 0
@@ -367,6 +575,49 @@ def test_a_phone_that_falls_silent_replays_as_it_was_live(tmp_path, broker, simu
     assert all(i.t_received_ns for i in items if isinstance(i, SampleBatch))
     assert all(i.declared.sign == -1 for i in items if getattr(i, "sensor", "gyro") != "gyro")
     assert comparable(replayed(path, "-c", str(tmp_path / "hard.toml"))) == comparable(live)
+
+
+LABELS_BY_MQTT = """
+[record]
+[sources.labels]
+plugin = "mqtt"
+host = "127.0.0.1"
+port = {port}
+topics = ["nothing/here"]
+label_topic = "hard/label/{{stream}}"
+"""
+
+
+def test_labels_by_mqtt_are_recorded_and_replayed_as_labels(tmp_path, broker, simulator):
+    numbered = list(messages(a_walk(simulator, [("standing", 10), ("walking", 20)])))
+    phone = Phone(broker.port)
+    remote = broker.watch("nothing")
+    folder = tmp_path / "hard.toml"
+    with daemon(tmp_path, broker.port, LABELS_BY_MQTT.format(port=broker.port)) as process:
+        listening(tmp_path, phone)
+        for number, part in numbered:
+            phone.send(number, part)
+
+        def labelled():
+            remote.publish("hard/label/phone-1", b"climbing stairs")
+            remote.publish(
+                "hard/label/phone-1", b'{"label": "tying a shoe", "t": 1750000005000000000}'
+            )
+            answer = hard("status", "-c", folder, "--json")
+            names = [s["stream"] for s in json.loads(answer.stdout or "{}").get("streams", [])]
+            return names == ["phone-1"]
+
+        until(labelled)
+        remote.publish("hard/label/phone-1", b"the last")
+        until(lambda: not _busy(process))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    phone.close()
+    (path,) = recordings_in(sessions(tmp_path))
+    found = [i for m in read(path) for i in m if isinstance(i, Annotation)]
+    assert {"climbing stairs", "tying a shoe", "the last"} == {i.text for i in found}
+    assert {i.t for i in found if i.text == "tying a shoe"} == {1_750_000_005_000_000_000}
+    assert replayed(path, "-c", str(folder))
 
 
 def _events(folder):
@@ -405,6 +656,17 @@ def test_record_writes_the_sources_and_asks_no_sink(tmp_path):
     assert run.returncode == 0, run.stderr
     live = [e for e in events_of(tmp_path / "events.jsonl") if e["stream"] == "sim-2"]
     assert comparable(replayed(session, "-c", str(config))) == comparable(live)
+
+
+def test_record_holds_what_the_daemon_remembers(tmp_path):
+    config = simulated(tmp_path, SCRIPT)
+    upright = Reference((0.1, 9.7, 1.0), 60, EPOCH_NS, "gait")
+    (tmp_path / "state").mkdir()
+    save_references(tmp_path / "state/upright.json", {"sim-2": upright})
+    assert hard("record", "-c", config).returncode == 0
+    first = [read(path)[0][0] for path in recordings_in(sessions(tmp_path))]
+    assert not isinstance(first[0], Remembered)
+    assert first[1] == Remembered("sim-2", {"upright": upright.to_json()})
 
 
 def test_record_stops_after_its_duration(tmp_path):

@@ -120,7 +120,7 @@ def check_events(events, labels):
             assert 0 <= event.confidence <= 1
             assert 0 <= event.coverage <= 1
             assert all(0 <= p <= 1 for p in event.probs.values())
-            assert tuple(event.probs) == tuple(labels)
+            assert tuple(event.probs) == (*labels, "unknown")
     assert open_ is None
     assert max(Counter(e.id for e in events).values(), default=1) == 1
     for segment in {e.segment for e in events}:

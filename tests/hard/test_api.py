@@ -171,7 +171,7 @@ def test_the_state_survives_json():
     assert json.loads(json.dumps(payload, allow_nan=False)) == payload
     assert payload["since"] == rfc3339(payload["since_ns"])
     assert set(payload) == {
-        *("schema", "stream", "status", "activity", "confidence", "probs"),
+        *("schema", "stream", "status", "activity", "confirmed", "confidence", "probs"),
         *("since", "since_ns", "t", "t_ns", "bout", "model", "reason"),
     }
 

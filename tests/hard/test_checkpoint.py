@@ -29,5 +29,14 @@ def test_a_damaged_file_costs_the_knowledge_and_is_told(tmp_path, caplog, text):
 
 
 def test_a_folder_that_can_not_be_written_is_told(tmp_path, caplog):
-    save_references(tmp_path / "absent" / "upright.json", KNOWN)
+    (tmp_path / "file").write_text("")
+    save_references(tmp_path / "file" / "upright.json", KNOWN)
     assert "can't be written" in caplog.text
+
+
+def test_a_folder_that_was_removed_is_made_again_and_told_once(tmp_path, caplog):
+    path = tmp_path / "removed" / "upright.json"
+    for _ in range(3):
+        save_references(path, KNOWN)
+    assert load_references(path) == KNOWN
+    assert [record.levelname for record in caplog.records] == ["WARNING"]

@@ -593,3 +593,42 @@ def test_closing_ends_the_thread_and_commits_what_was_queued(tmp_path):
     with pytest.raises(EventLogError):
         log.read(0, 1)
     assert rows(path, "SELECT count(*) FROM events") == [(3,)]
+
+
+# -- a file that somebody removes ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_a_log_removed_while_it_is_in_use_is_written_anew_whole(tmp_path, caplog, what):
+    path = tmp_path / "state" / "events.db"
+    with opened(path) as log:
+        committed(log, enter(1))
+        if what == "folder":
+            shutil.rmtree(path.parent)
+        else:
+            path.unlink()
+        committed(log, enter(2))
+        committed(log, enter(3))
+        assert [event.t_start for event in everything(log)] == [S, 2 * S, 3 * S]
+        with pytest.raises(EventLogError, match="in use"):
+            EventLog(path)
+    assert log.counts == {"files_removed": 1}
+    assert caplog.text.count("removed while it was in use") == 1
+    with opened(path) as log:
+        kept = [event for event in everything(log) if event.kind == "enter"]
+        assert kept == [enter(n).numbered(n) for n in (1, 2, 3)]
+
+
+def test_a_log_that_cannot_be_written_anew_waits_in_memory(tmp_path):
+    path = tmp_path / "state" / "events.db"
+    with opened(path) as log:
+        committed(log, enter(1))
+        shutil.rmtree(path.parent)
+        path.parent.write_text("no folder")
+        log.append([enter(2)])
+        assert not log.flush(0.2)
+        assert log.is_failing
+        path.parent.unlink()
+        assert log.flush(5)
+    with opened(path) as log:
+        assert len([event for event in everything(log) if event.kind == "enter"]) == 2

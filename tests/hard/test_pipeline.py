@@ -12,6 +12,7 @@ from hard.api import NS_PER_S, Annotation, Declared, SampleBatch
 from hard.classifier import TFLiteClassifier
 from hard.decision import DecisionSettings
 from hard.pipeline import Pipeline
+from hard.upright import Reference
 from hard_simulator.model import Bout, Motion, Wearer
 from tests.hard.signals import (
     T0_NS,
@@ -57,6 +58,57 @@ def activities(events):
     return [e.activity for e in events if e.kind == "enter"]
 
 
+def test_a_stream_of_which_nothing_is_known_yet_says_no_time():
+    pipe = pipeline()
+    pipe.feed(batches(*(part[:10] for part in moving(1))))
+    payload = pipe.state("s").payload()
+    assert payload["status"] == "checking"
+    assert [payload[key] for key in ("since", "since_ns", "t", "t_ns")] == [None] * 4
+
+
+UPRIGHT = {"gravity": [0.1, 9.7, 1.0], "evidence": 12, "t_learned_ns": T0_NS, "source": "gait"}
+
+
+def test_what_one_pipeline_knew_of_a_stream_another_can_remember():
+    first, second = pipeline(), pipeline()
+    assert first.memory("s") == {}
+    first.remember("s", {"upright": UPRIGHT})
+    assert first.memory("s") == {"upright": UPRIGHT}
+    second.remember("s", first.memory("s"))
+    second.feed(batches(*moving(1)))
+    assert second.memory("s") == {"upright": UPRIGHT}  # though this model does not ask
+    assert second.references() == {"s": Reference.from_json(UPRIGHT)}
+
+
+def test_a_calibration_that_waits_is_remembered_with_its_time():
+    classifier = TFLiteClassifier.load("pocket-upright")
+    t, x = moving(20)
+    first, second = pipeline(classifier), pipeline(classifier)
+    for message in seconds(t, x)[:8]:
+        first.feed(message)
+    first.calibrate("s")
+    state = first.memory("s")
+    assert t[0] < state["calibrating_since_ns"] <= t[-1]
+    second.remember("s", state)
+    second.feed(seconds(t, x)[8])
+    assert second.memory("s") == state
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"upright": []},
+        {"upright": {}},
+        {"upright": {**UPRIGHT, "source": "hearsay"}},
+        {"calibrating_since_ns": "now"},
+        {"calibrating_since_ns": 2**64},
+    ],
+)
+def test_what_no_pipeline_knew_is_refused(state):
+    with pytest.raises(ValueError, match="not a"):
+        pipeline().remember("s", state)
+
+
 # -- the same however it is fed ----------------------------------------------------------------
 
 
@@ -96,7 +148,7 @@ def test_a_simulated_walk_through_the_bundled_model_is_the_same_bytes_wherever_c
     t, x = uniform(len(accel), start_ns=T0_NS + 1_234_567), np.hstack([accel, gyro])
     events = fed(pipeline(classifier), seconds(t, x))
     assert [a for a in activities(events) if a != "unknown"] == ["standing", "walking", "sitting"]
-    check_events(events, classifier.card.labels)
+    check_events(events, classifier.card.states)
     for step in (7, 333, len(t)):
         feed = messages(t, x, [*range(0, len(t), step), len(t)])
         assert text(fed(pipeline(classifier), feed)) == text(events)

@@ -16,12 +16,14 @@ import textwrap
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hard.api import (
+    NS_PER_S,
     Annotation,
     Declared,
     Event,
@@ -325,6 +327,43 @@ def test_after_closing_nothing_comes_in_and_the_rest_comes_out():
     assert inbox.take(0)[0].t[0] == 1
     assert inbox.exhausted
     assert inbox.counts["dropped_messages"] == 1
+
+
+@pytest.mark.parametrize(
+    ("years", "said"),
+    [(-53, "53 years behind"), (54, "54 years ahead of"), (-1.5, "548 days behind")],
+)
+def test_a_clock_far_off_is_told_once_of_each_stream_and_stays_in_its_status(caplog, years, said):
+    inbox = Inbox(100, 100, 10.0)
+    now_ns = 1_750_000_000 * NS_PER_S
+    for n in range(3):
+        stamp_ns = now_ns + round(years * 365.25) * 86_400 * NS_PER_S + n
+        inbox.put([replace(batch("phone-1", stamp_ns), t_received_ns=now_ns + n)])
+    sentence = f"its clock is {said} this machine's"
+    assert inbox.streams()["phone-1"]["clock"] == sentence
+    assert [sentence in record.message for record in caplog.records] == [True]
+    assert inbox.counts == {"clocks_far_off": 1}
+    inbox.put([replace(batch("phone-1", now_ns), t_received_ns=now_ns)])
+    assert "clock" not in inbox.streams()["phone-1"]
+
+
+@pytest.mark.parametrize(
+    ("stamp_s", "received_s", "clock"),
+    [
+        (1_750_000_000 - 80_000, 1_750_000_000, "epoch"),  # late, by less than a day
+        (7, 1_750_000_000, "device"),  # since the phone's boot
+        (1_750_000_000, 100, "epoch"),  # this machine has no clock of its own yet
+        (7, None, "epoch"),  # a file
+    ],
+)
+def test_a_clock_that_cannot_be_compared_is_not_doubted(caplog, stamp_s, received_s, clock):
+    inbox = Inbox(100, 100, 10.0)
+    received_ns = received_s and received_s * NS_PER_S
+    declared = Declared("m/s2", clock=clock)
+    sent = batch("phone-1", stamp_s * NS_PER_S)
+    inbox.put([replace(sent, t_received_ns=received_ns, declared=declared)])
+    assert "clock" not in inbox.streams()["phone-1"]
+    assert not caplog.records
 
 
 def test_what_no_source_may_emit_is_refused():
