@@ -32,6 +32,7 @@ __all__ = [
     "Annotation",
     "Calibrate",
     "Confirm",
+    "DaySummary",
     "Declared",
     "Emit",
     "Event",
@@ -324,6 +325,55 @@ class StreamState:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class DaySummary:
+    """What a stream's wearer did in one day so far: latest wins, never logged, like `StreamState`.
+
+    The day `date` lasts from `t_start` to `t_end` in the IANA zone `timezone`; `t` is the data time
+    until which it is counted, with the bout that is open.  `activity_s` and `bouts` are by
+    activity, bouts being split at midnight; `longest_rest` is the longest stretch of postures and
+    `still`, from when to when; `first_seen` and `last_seen` are the ends of the evidence.
+    """
+
+    stream: str
+    date: str
+    timezone: str
+    t_start: int
+    t_end: int
+    t: int
+    activity_s: Mapping[str, float]
+    bouts: Mapping[str, int]
+    longest_rest: tuple[int, int] | None
+    no_data_s: float
+    first_seen: int | None
+    last_seen: int | None
+
+    def payload(self) -> dict[str, Any]:
+        """Return the JSON object, schema 1."""
+        rest_start, rest_end = self.longest_rest or (None, None)
+        body: dict[str, Any] = {
+            "schema": SCHEMA_VERSION,
+            "stream": self.stream,
+            "date": self.date,
+            "timezone": self.timezone,
+            "activity_s": dict(self.activity_s),
+            "bouts": dict(self.bouts),
+            "no_data_s": self.no_data_s,
+        }
+        for name, t_ns in (
+            ("t_start", self.t_start),
+            ("t_end", self.t_end),
+            ("t", self.t),
+            ("first_seen", self.first_seen),
+            ("last_seen", self.last_seen),
+            ("longest_rest_start", rest_start),
+            ("longest_rest_end", rest_end),
+        ):
+            body[name] = None if t_ns is None else rfc3339(t_ns)
+            body[f"{name}_ns"] = t_ns
+        return body
+
+
 class Stop(Protocol):
     """The part of `threading.Event` that a source may use."""
 
@@ -431,13 +481,16 @@ class Sink(_Plugin[ConfigT]):
     """Where events go.
 
     All methods are called from one thread of its own, in the order
-    `open (update | write | check)* close`; after `SinkUnavailable` from any of them: `close`, a
-    back-off, `open` again.
+    `open (update | summarise | write | check)* close`; after `SinkUnavailable` from any of them:
+    `close`, a back-off, `open` again.
     """
 
     @abstractmethod
     def open(self) -> None:
-        """Connect or create; may block up to 10 s.  Every known state follows by `update`."""
+        """Connect or create; may block up to 10 s.
+
+        Every known state follows by `update`, every known summary by `summarise`.
+        """
 
     @abstractmethod
     def write(self, events: Sequence[Event], confirm: Confirm) -> None:
@@ -449,6 +502,9 @@ class Sink(_Plugin[ConfigT]):
 
     def update(self, state: StreamState) -> None:
         """Show what a stream is now; the latest wins.  Optional."""
+
+    def summarise(self, summary: DaySummary) -> None:
+        """Show what a stream's wearer did today, or yesterday; the latest wins.  Optional."""
 
     def check(self) -> None:
         """Raise `SinkUnavailable` if the link is gone; called about once a second.  Optional."""

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from hard.commands import daemon, live, recordings, setup, trial
+from hard.commands import daemon, evaluation, live, recordings, setup, trial
 
 __all__ = ["app", "main"]
 
@@ -41,7 +41,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for group in (recordings, live, daemon, setup, trial):
+for group in (recordings, evaluation, live, daemon, setup, trial):
     app.add_typer(group.app)
 app.add_typer(setup.sources_app, name="sources")
 

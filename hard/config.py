@@ -41,9 +41,11 @@ from hard.conditioning import DEVICE_AXES, Axes, turn_of
 from hard.decision import DecisionSettings
 from hard.plugins import PluginError, create, explain, file_options
 from hard.recording import Limits
+from hard.zones import machine_zone, zone_named
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+    from datetime import tzinfo
 
     from hard.api import Sink, Source
 
@@ -113,6 +115,11 @@ def _rotation(axes: Axes) -> Axes:
     return axes
 
 
+def _zone(name: str) -> str:
+    zone_named(name)
+    return name
+
+
 class StreamRule(_Table):
     """`[[streams]]`: what some streams want otherwise."""
 
@@ -121,6 +128,9 @@ class StreamRule(_Table):
     placement: str | None = Field(default=None, description="where it is worn; told if untrained")
     axes: Annotated[tuple[str, str, str], Field(strict=False), AfterValidator(_rotation)] = Field(
         default=DEVICE_AXES, description="the device's axes along the model's x, y and z"
+    )
+    timezone: Annotated[str, AfterValidator(_zone)] | None = Field(
+        default=None, description="IANA name, of the wearer's days; none: this machine's"
     )
 
 
@@ -179,6 +189,13 @@ class Settings(_Table):
         """Return where a stream's device is worn, None where nobody said."""
         rule = self._rule(stream)
         return None if rule is None else rule.placement
+
+    def zone_of(self, stream: str) -> tzinfo:
+        """Return the time zone of a stream's days."""
+        rule = self._rule(stream)
+        return (
+            machine_zone() if rule is None or rule.timezone is None else zone_named(rule.timezone)
+        )
 
     def _rule(self, stream: str) -> StreamRule | None:
         return next((rule for rule in self.streams if fnmatchcase(stream, rule.match)), None)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from hard.card import ModelCard
     from hard.classifier import TFLiteClassifier
     from hard.conditioning import Axes, Conditioned, GridBlock
+    from hard.decision import Explained
     from hard.windowing import WindowBatch
 
 __all__ = ["MIN_COVERAGE", "Pipeline"]
@@ -51,9 +52,9 @@ class Pipeline:
     """All streams of one process; called from one thread.
 
     `choose(stream)` gives the model and the decision settings of a new stream; `watch`, if given,
-    sees every prediction.  `references` holds which way was up on the streams of an earlier run,
-    `mount(stream)` gives the axes of the device of a new stream.  `counts` says what was left
-    out, by reason.
+    sees every prediction, `explain` how each window was judged.  `references` holds which way was
+    up on the streams of an earlier run, `mount(stream)` gives the axes of the device of a new
+    stream.  `counts` says what was left out, by reason.
     """
 
     def __init__(
@@ -64,11 +65,13 @@ class Pipeline:
         watch: Callable[[PredictionBatch], None] | None = None,
         references: Mapping[str, Reference] | None = None,
         mount: Callable[[str], Axes] = lambda _: DEVICE_AXES,
+        explain: Callable[[Explained], None] | None = None,
     ) -> None:
         self._choose = choose
         self._mount = mount
         self._max_streams = max_streams
         self._watch = watch
+        self._explain = explain
         self._references = dict(references or {})  # of streams that are not known now
         self._calibrations: dict[str, int] = {}  # likewise: since when one waits, ns
         self._streams: dict[str, _Stream] = {}  # the least recently fed first
@@ -87,7 +90,15 @@ class Pipeline:
                 events += self._make_room()
                 known = self._references.pop(name, None)
                 axes = self._mount(name)
-                stream = _Stream(name, *self._choose(name), axes, self.counts, self._watch, known)
+                stream = _Stream(
+                    name,
+                    *self._choose(name),
+                    axes,
+                    self.counts,
+                    self._watch,
+                    self._explain,
+                    known,
+                )
                 if (since_ns := self._calibrations.pop(name, None)) is not None:
                     stream.calibrate_from(since_ns)
             self._streams[name] = stream
@@ -181,6 +192,7 @@ class _Stream:
         axes: Axes,
         counts: Counter[str],
         watch: Callable[[PredictionBatch], None] | None,
+        explain: Callable[[Explained], None] | None,
         reference: Reference | None,
     ) -> None:
         self._name = name
@@ -193,7 +205,7 @@ class _Stream:
         self._upright: UprightEstimator | None = None
         self._calibrated_ns = 0
         self.remember(reference)
-        self.decision = Decision(name, classifier.card, settings)
+        self.decision = Decision(name, classifier.card, settings, explain)
 
     @property
     def reference(self) -> Reference | None:

@@ -33,10 +33,10 @@ from hard.pipeline import Pipeline
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from hard.api import Event, Message, Source
+    from hard.api import DaySummary, Event, Message, Source
     from hard.classifier import TFLiteClassifier
     from hard.conditioning import Axes
-    from hard.decision import DecisionSettings, PredictionBatch
+    from hard.decision import DecisionSettings, Explained, PredictionBatch
 
 __all__ = [
     "FAULTS",
@@ -44,7 +44,9 @@ __all__ = [
     "Outcome",
     "aligned",
     "bouts",
+    "day_table",
     "duration",
+    "moment",
     "replay",
     "summary",
     "timeline",
@@ -94,6 +96,7 @@ def replay(
     mount: Callable[[str], Axes] = lambda _: DEVICE_AXES,
     dispensable: Collection[str] = (),
     hear: Callable[[Message], None] | None = None,
+    explain: Callable[[Explained], None] | None = None,
 ) -> Outcome:
     """Feed recordings to a pipeline and return what it decided.
 
@@ -102,6 +105,7 @@ def replay(
     time.  `watch` sees every prediction, `publish` every event as it is decided, `progress` the
     seconds of data done; `mount(stream)` gives the axes of its device.  `hear` is told of samples
     and labels as they are fed; where recordings are joined, the label of one ends with it.
+    `explain` is told how each window was judged.
 
     Raises `UnusableInput` for a recording that is refused: nothing of it was published.  Of the
     `dispensable` sources, by their names, a refused one is told, counted and left (what live said
@@ -115,7 +119,7 @@ def replay(
         if watch is not None:
             watch(batch)
 
-    pipeline = Pipeline(choose, max_streams=10_000, watch=count, mount=mount)
+    pipeline = Pipeline(choose, max_streams=10_000, watch=count, mount=mount, explain=explain)
     spare = set() if join_s is not None else {s.name for s in sources} & set(dispensable)
     feed = _Feed(pipeline, outcome, join_s, speed, publish, progress, stop, spare, hear)
     for source in sources:
@@ -334,8 +338,8 @@ def timeline(outcome: Outcome) -> str:
         table.append(
             [
                 *([bout.stream] if several else []),
-                _moment(bout.t_start, relative=outcome.relative),
-                _moment(bout.t_end, relative=outcome.relative),
+                moment(bout.t_start, relative=outcome.relative),
+                moment(bout.t_end, relative=outcome.relative),
                 duration(bout.seconds),
                 bout.activity,
                 sure,
@@ -358,7 +362,26 @@ def summary(outcome: Outcome) -> str:
     return aligned(table, right={"time", "share", "bouts"})
 
 
-def _moment(t_ns: int, *, relative: bool) -> str:
+def day_table(summaries: Sequence[DaySummary]) -> str:
+    """Return days as a table for people: a row a stream and day, time by activity."""
+    names = list(dict.fromkeys(name for day in summaries for name in sorted(day.activity_s)))
+    head = ["stream", "day", *names, "no_data", "bouts", "longest rest"]
+    table = [head]
+    for day in summaries:
+        begin, end = day.longest_rest or (0, 0)
+        seconds = [day.activity_s.get(name, 0.0) for name in names]
+        table.append(
+            [
+                *(day.stream, day.date),
+                *(duration(s) for s in (*seconds, day.no_data_s)),
+                str(sum(day.bouts.values())),
+                duration((end - begin) / NS_PER_S),
+            ]
+        )
+    return aligned(table, right=set(head[2:]))
+
+
+def moment(t_ns: int, *, relative: bool) -> str:
     """Return a time of day in UTC, or for a recording without absolute time the time elapsed."""
     if not relative or t_ns > 365 * 86400 * NS_PER_S:
         return rfc3339(t_ns).replace("T", " ")

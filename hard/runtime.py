@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from hard.eventlog import Cursor, EventLog
+    from hard.summaries import SummaryBoard
 
 __all__ = [
     "REPEAT_S",
@@ -654,12 +655,20 @@ class SinkThread(_PluginThread):
     not confirmed by then stays in the log: `cursor.backlog` tells.
     """
 
-    def __init__(self, sink: Sink[Any], cursor: Cursor, states: StateBoard) -> None:
+    def __init__(
+        self,
+        sink: Sink[Any],
+        cursor: Cursor,
+        states: StateBoard,
+        summaries: SummaryBoard | None = None,
+    ) -> None:
         super().__init__(sink, SINK_LIMIT_S)
         self.cursor = cursor
         self._sink = sink
         self._states = states
         self._shown = 0
+        self._summaries = summaries
+        self._summed = 0
         self._check_s = 0.0
         self._deadline_s = math.inf
 
@@ -674,7 +683,7 @@ class SinkThread(_PluginThread):
 
     def _attempt(self) -> None:
         self.cursor.rewind()
-        self._shown = 0
+        self._shown = self._summed = 0
         try:
             self.pulse.beat()
             self._sink.open()
@@ -687,11 +696,16 @@ class SinkThread(_PluginThread):
             self._sink.close()
 
     def _deliver(self) -> None:
-        """Make one round: changed states, the next events, and each second a look at the link."""
+        """Make one round: changed states, days, the next events, each second a look at the link."""
         self._shown, states = self._states.since(self._shown)
         for state in states:
             self.pulse.beat()
             self._sink.update(state)
+        if self._summaries is not None:
+            self._summed, summaries = self._summaries.since(self._summed)
+            for summary in summaries:
+                self.pulse.beat()
+                self._sink.summarise(summary)
         self.pulse.beat()
         events = self.cursor.read(BATCH_EVENTS)
         if events:
@@ -726,6 +740,7 @@ class _PipelineThread:
         log: EventLog,
         states: StateBoard,
         recorder: Recorder | None,
+        summaries: SummaryBoard | None,
         *,
         hung_after_s: float,
         on_done: Callable[[], None],
@@ -741,6 +756,7 @@ class _PipelineThread:
         self._log = log
         self._states = states
         self._recorder = recorder
+        self._summaries = summaries
         self._on_done = on_done
         self._budget = _Budget()
         self._checkpoint = checkpoint
@@ -839,13 +855,18 @@ class _PipelineThread:
     def _publish(self, events: list[Event], streams: list[str]) -> None:
         self._log.append(events)
         for event in events:
+            if self._summaries is not None:
+                self._summaries.take(event)
             if event.kind == "status":
                 level = logging.WARNING if event.status == "rejected" else logging.INFO
                 why = f": {event.reason}" if event.reason else ""
                 _log.log(level, "stream %s: %s%s", event.stream, event.status, why)
         self.events += len(events)
         for stream in dict.fromkeys([*streams, *(event.stream for event in events)]):
-            self._states.show(stream, self._pipeline.state(stream))
+            state = self._pipeline.state(stream)
+            self._states.show(stream, state)
+            if self._summaries is not None and state is not None and state.t is not None:
+                self._summaries.reach(stream, state.t)
 
     def _note_evidence(self) -> None:
         now_s = time.monotonic()
@@ -865,7 +886,8 @@ class Runtime:
     """Runs sources, pipeline and sinks until told to stop or until every source has ended.
 
     Sources and sinks are instances by name.  The log is open, and closed at the end of `run`; so
-    is the recorder, if there is one.  `checkpoint` is called from the pipeline's thread once a
+    is the recorder, if there is one.  `summaries` is told what a day consists of, and asked by the
+    sinks' threads.  `checkpoint` is called from the pipeline's thread once a
     minute and at its end.
     """
 
@@ -878,6 +900,7 @@ class Runtime:
         options: RuntimeOptions,
         recorder: Recorder | None = None,
         checkpoint: Callable[[], None] = lambda: None,
+        summaries: SummaryBoard | None = None,
     ) -> None:
         self._options = options
         self._recorder = recorder
@@ -897,6 +920,7 @@ class Runtime:
                 sink,
                 log.cursor(name, "oldest" if name in options.from_oldest else "now"),
                 self._states,
+                summaries,
             )
             for name, sink in sinks.items()
         ]
@@ -906,6 +930,7 @@ class Runtime:
             log,
             self._states,
             recorder,
+            summaries,
             hung_after_s=options.hung_after_s,
             on_done=self._look,
             checkpoint=checkpoint,

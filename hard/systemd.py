@@ -1,8 +1,8 @@
 """What systemd and a service tell each other: readiness, status, watchdog, directories.
 
 Not a unit (that is `systemd/hard.service`) and not a decision: `hard.runtime` says when to notify,
-`hard.commands.live` and `hard.doctor` ask where state and secrets are.  Outside systemd every function is quiet: nothing is
-sent, nothing is found.
+`hard.commands.live` and `hard.doctor` ask where state and secrets are.  Outside systemd every
+function is quiet: nothing is sent, nothing is found.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hard.eventlog import EventLog
     from hard.recording import Recorder
     from hard.runtime import Runtime
+    from hard.summaries import SummaryBoard
 
 __all__ = ["app"]
 
@@ -30,6 +31,8 @@ app = typer.Typer()
 
 _TELL_EVERY_S = 10.0
 _MOST_STREAMS = 1000
+_EVENTS_OF_DAYS = 20_000
+"""So many of the newest events are read to know what today consists of."""
 
 
 # -- run -----------------------------------------------------------------------------------------
@@ -132,7 +135,31 @@ def _runtime(
         shutdown_s=settings.hard.shutdown_s,
         inbox_messages=settings.hard.inbox_messages,
     )
-    return Runtime(pipeline, configuration.sources, sinks, log, options, recorder, keep)
+    summaries = _summaries(settings, log)
+    return Runtime(pipeline, configuration.sources, sinks, log, options, recorder, keep, summaries)
+
+
+def _summaries(settings: Settings, log: EventLog) -> SummaryBoard:
+    """Return the days of all streams, with what the log tells of the last ones."""
+    from hard.api import NS_PER_S  # noqa: PLC0415
+    from hard.eventlog import EventLogError  # noqa: PLC0415
+    from hard.summaries import SummaryBoard  # noqa: PLC0415
+
+    board = SummaryBoard(settings.zone_of)
+    oldest_ns = time.time_ns() - 2 * 86_400 * NS_PER_S
+    told_ns: dict[str, int] = {}
+    try:
+        known = log.read(max(0, log.newest - _EVENTS_OF_DAYS), _EVENTS_OF_DAYS)
+    except EventLogError as error:
+        logging.getLogger("hard").warning("today's summaries begin anew: %s", error)
+        known = []
+    for event in known:
+        if event.t_decided >= oldest_ns:
+            board.take(event)
+            told_ns[event.stream] = event.t_decided
+    for stream, t_ns in told_ns.items():
+        board.reach(stream, t_ns)
+    return board
 
 
 def _event_log(state_folder: Path | None) -> EventLog:

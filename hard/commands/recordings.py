@@ -35,10 +35,12 @@ from hard.commands.terminal import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from hard.api import Event, Source
+    from hard.api import DaySummary, Event, Source
     from hard.config import Configuration
+    from hard.decision import Explained
+    from hard.explaining import Stretch
     from hard.inspection import Inspection
     from hard.outputs import Plot
     from hard.replay import Outcome
@@ -56,7 +58,8 @@ app = typer.Typer()
     "  hard replay recordings/20260501T093000Z\n"
     "  hard replay --model waist --json walk.csv | jq .activity\n"
     "  hard replay --join 0 trial-1.csv trial-2.csv --plot day.png\n"
-    "  hard replay walk.csv --rate 50 --accel-unit g --predictions windows.csv"
+    "  hard replay walk.csv --rate 50 --accel-unit g --predictions windows.csv\n"
+    "  hard replay walk.csv --explain --from 0:20 --to 0:40"
 )
 def replay(
     files: Annotated[
@@ -91,6 +94,14 @@ def replay(
     platform: PlatformOption = None,
     start: StartOption = None,
     strict: Annotated[bool, typer.Option(help="Fail if anything had to be skipped.")] = False,
+    explain: Annotated[
+        bool, typer.Option(help="Tell of each window what the model said and what came of it.")
+    ] = False,
+    begin: Annotated[
+        str | None,
+        typer.Option("--from", help="Explain from then on: RFC 3339, or h:mm:ss of the recording."),
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Explain until then.")] = None,
 ) -> None:
     """Recognise activities in recordings, just as the daemon would."""
     given = reading_options(
@@ -103,7 +114,8 @@ def replay(
     )
     refuse_overwriting(files, predictions, plot)
     sources = file_sources(recordings_named(files), given)
-    call = _Replay(sources, loaded(config), model, join, _pace(speed), as_json=as_json)
+    stretch = _stretch(begin, end, explain=explain)
+    call = _Replay(sources, loaded(config), model, join, _pace(speed), stretch, as_json=as_json)
     outcome = call.run(publish, predictions, plot)
     if not outcome.windows:
         fail(
@@ -124,6 +136,7 @@ class _Replay:
     model: str | None
     join_s: float | None
     pace: float | None
+    explained: Stretch | None
     as_json: bool
 
     def run(self, publish: str | None, predictions: Path | None, plot: Path | None) -> Outcome:
@@ -177,6 +190,8 @@ class _Replay:
                     stop=stop,
                     mount=settings.axes_of,
                     dispensable=[s.name for s in self.sources if is_of_session(Path(s.name))],
+                    hear=None if self.explained is None else self.explained.hear,
+                    explain=None if self.explained is None else self._explain,
                 )
                 if interrupted:
                     fail("interrupted", INTERRUPTED)  # and no half-written file is left
@@ -214,6 +229,18 @@ class _Replay:
 
             yield watch
 
+    def _explain(self, window: Explained) -> None:
+        """Print how a window was judged, if that is asked for."""
+        from hard.explaining import explained_json, explained_line  # noqa: PLC0415
+
+        assert self.explained is not None
+        if not self.explained.holds(window):
+            return
+        if self.as_json:
+            typer.echo(json.dumps({"explained": explained_json(window)}))
+        else:
+            typer.echo(explained_line(window, relative=self.explained.relative))
+
     def _print(self, events: Sequence[Event]) -> None:
         from hard.api import rfc3339  # noqa: PLC0415
 
@@ -227,17 +254,48 @@ class _Replay:
 
     def show(self, outcome: Outcome, *, published: bool) -> None:
         """Print what was found, but for the events that were printed as they came."""
-        from hard.replay import bouts, summary, timeline  # noqa: PLC0415
+        from hard.replay import bouts, day_table, summary, timeline  # noqa: PLC0415
 
+        summaries = self._summaries(outcome)
         came_live = self.pace is not None and not published
         if self.as_json and not came_live:
             self._print(outcome.events)
         elif not self.as_json and bouts(outcome.events):
-            above = "\n" if came_live else ""
-            typer.echo(f"{above}{timeline(outcome)}\n\n{summary(outcome)}")
+            above = "\n" if came_live or self.explained is not None else ""
+            days = f"\n\n{day_table(summaries)}" if summaries else ""
+            typer.echo(f"{above}{timeline(outcome)}\n\n{summary(outcome)}{days}")
+        if self.as_json:
+            for day in summaries:
+                typer.echo(json.dumps({"summary": day.payload()}))
         if outcome.faults:
             told = ", ".join(f"{n} {reason}" for reason, n in outcome.faults.items())
             typer.echo(f"skipped: {told}", err=True)
+
+    def _summaries(self, outcome: Outcome) -> list[DaySummary]:
+        """Return the days of each stream, if its times are absolute and it goes over a midnight."""
+        from hard.daily import days_of  # noqa: PLC0415
+
+        if outcome.relative or outcome.last_ns is None:
+            return []
+        zone_of = self.configuration.settings.zone_of
+        return days_of(outcome.events, zone_of, outcome.last_ns)
+
+
+def _stretch(begin: str | None, end: str | None, *, explain: bool) -> Stretch | None:
+    """Return what is to be explained, None for nothing; exit where that can't be understood."""
+    from hard.explaining import Stretch, time_given  # noqa: PLC0415
+
+    if not explain:
+        if begin is not None or end is not None:
+            fail("--from and --to say what to explain: give --explain too", BAD_USAGE)
+        return None
+    given = []
+    for option, text in (("--from", begin), ("--to", end)):
+        try:
+            given.append(None if text is None else time_given(text))
+        except ValueError as error:
+            fail(f"{option} {error}", BAD_USAGE)
+    return Stretch(*given)
 
 
 def _pace(speed: str) -> float | None:

@@ -1,4 +1,4 @@
-"""`hard check`, `doctor`, `sources scan` and `plugins`: what is asked while setting things up."""
+"""`hard check`, `doctor`, `sources scan`, `plugins`, `schema`: what is asked while setting up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from hard.commands.configured import configuration_path, default_path, loaded
 from hard.commands.options import ConfigOption, JsonOption  # noqa: TC001 - typer reads the annotations
-from hard.commands.terminal import BAD_CONFIGURATION, fail, progress
+from hard.commands.terminal import BAD_CONFIGURATION, BAD_USAGE, fail, progress
 
 if TYPE_CHECKING:
     from hard.plugins import Plugin
@@ -115,3 +115,15 @@ def doctor(
                 typer.echo(f"      -> {stage.remedy}")
     if failed:
         raise typer.Exit(1)
+
+
+@app.command(epilog="\b\nExamples:\n  hard schema event\n  hard schema state > state.schema.json")
+def schema(
+    name: Annotated[str, typer.Argument(help="event, state or summary.")],
+) -> None:
+    """Print the JSON Schema of what is published: events, states, daily summaries."""
+    from hard.schema import NAMES, published  # noqa: PLC0415
+
+    if name not in NAMES:
+        fail(f"{name!r}: there are schemas of {', '.join(NAMES)}", BAD_USAGE)
+    typer.echo(json.dumps(published(name), indent=2))

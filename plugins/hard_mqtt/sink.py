@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from paho.mqtt.enums import MQTTErrorCode
 from pydantic import Field
 
-from hard.api import Confirm, Event, Sink, SinkUnavailable, Stage, StreamState
+from hard.api import Confirm, DaySummary, Event, Sink, SinkUnavailable, Stage, StreamState
 from hard_formats.names import safe_id
 from hard_mqtt.broker import BrokerAwayError, BrokerClient, BrokerConfig, insecurities
 from hard_mqtt.probing import cause_and_remedy, reached
@@ -87,6 +87,11 @@ class MqttSink(Sink[MqttSinkConfig]):
         """Publish the state, retained unless configured otherwise."""
         topic = self._topic(safe_id(state.stream), "state")
         self._publish(topic, _json(state.payload()), retain=self.config.retain)
+
+    def summarise(self, summary: DaySummary) -> None:
+        """Publish the day, retained unless configured otherwise."""
+        topic = self._topic(safe_id(summary.stream), "summary")
+        self._publish(topic, _json(summary.payload()), retain=self.config.retain)
 
     def check(self) -> None:
         """Raise `SinkUnavailable` if the link broke, is silent, or it is time to ask anew."""

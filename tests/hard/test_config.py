@@ -4,6 +4,7 @@ import pytest
 
 from hard.card import ModelCard
 from hard.config import ConfigError, load
+from hard.zones import machine_zone
 
 GOOD = """
 [hard]
@@ -234,3 +235,18 @@ def test_axes_that_no_device_can_have_are_refused(tmp_path, axes, why):
 )
 def test_a_table_of_the_wrong_shape_is_an_error_and_no_crash(tmp_path, text):
     assert errors_of(write(tmp_path, text))
+
+
+def test_a_wearer_has_a_time_zone(tmp_path):
+    path = tmp_path / "hard.toml"
+    path.write_text('[[streams]]\nmatch = "kyoto-*"\ntimezone = "Asia/Tokyo"\n')
+    settings = load(path).settings
+    assert str(settings.zone_of("kyoto-1")) == "Asia/Tokyo"
+    assert settings.zone_of("other") == machine_zone()
+
+
+def test_a_time_zone_that_does_not_exist_is_told_with_its_line(tmp_path):
+    path = tmp_path / "hard.toml"
+    path.write_text('[[streams]]\nmatch = "*"\ntimezone = "Tokyo"\n')
+    with pytest.raises(ConfigError, match=r"hard\.toml:3: streams\.0\.timezone: .*no time zone"):
+        load(path)

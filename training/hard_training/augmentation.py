@@ -6,9 +6,10 @@ Pure; called by the training loop on each epoch's draw of windows.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 import numpy as np
+from pydantic import ConfigDict
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,6 +31,8 @@ class Augmentation:
     along the axis `mirror` (the other side of the body).  `any_heading`: each is turned about z by
     any angle, which is all that the upright frame leaves open.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     turn_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
     gain: float = 0.0

@@ -6,7 +6,6 @@ Every heavy import happens inside a command; `evaluate` never loads TensorFlow.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -14,11 +13,24 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
 from hard.api import UnusableInput
-from hard_training.datasets import DATA_SETS, DataMissing, data_folder
+from hard_training import run_commands
+from hard_training.datasets import DataMissing, data_folder, data_set_named
+from hard_training.evaluation.commands import app as measuring
+from hard_training.evaluation.commands import (
+    in_brief,
+    looked_at_test_people,
+    where_looks_are_logged,
+)
 
 __all__ = ["app", "main"]
 
@@ -28,6 +40,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(run_commands.app)
+app.add_typer(measuring)  # crossval, transfer, stress, streaming, report
 
 Data = Annotated[
     Path | None,
@@ -37,97 +51,15 @@ Data = Annotated[
 ]
 
 
-class _Placement(StrEnum):
-    POCKET = "pocket"
-    WAIST = "waist"
-
-
-class _Weights(StrEnum):
-    FLOAT = "float"
-    DYNAMIC_RANGE = "dynamic-range"
-
-
-class _Frame(StrEnum):
-    DEVICE = "device"
-    UPRIGHT = "upright"
-
-
 class _Turned(StrEnum):
     NO = "no"
     HEADING = "heading"
     ANY = "any"
 
 
-class _Arch(StrEnum):
-    CONV_LSTM = "conv-lstm"
-    TUTORIAL = "tutorial"
-
-
 def _fail(error: Exception) -> NoReturn:
     typer.echo(f"hard-train: {error}", err=True)
     raise typer.Exit(1) from error
-
-
-@app.command()
-def run(
-    placement: Annotated[_Placement, typer.Option(help="Where the phone is worn.")],
-    arch: Annotated[_Arch, typer.Option(help="Network to train.")] = _Arch.CONV_LSTM,
-    frame: Annotated[
-        _Frame,
-        typer.Option(help="Axes: the device's own, or turned so that +z is up, told by gait."),
-    ] = _Frame.DEVICE,
-    data: Data = None,
-    out: Annotated[Path, typer.Option(help="Folder for NAME.tflite and NAME.json.")] = Path("out"),
-    epochs: Annotated[int | None, typer.Option(min=1, help="Default: the network's own.")] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    weights: Annotated[
-        _Weights,
-        typer.Option(help="Of the .tflite: float, or 8-bit in a third of the size."),
-    ] = _Weights.FLOAT,
-) -> None:
-    """Train a model, export it past all gates, and write it with its card.
-
-    hard-train run --placement pocket --out hard/models
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its notes, not its errors
-    from hard_training.export import GateFailed  # noqa: PLC0415 - TensorFlow takes seconds
-    from hard_training.models import ARCHITECTURES  # noqa: PLC0415
-    from hard_training.produce import produce  # noqa: PLC0415
-
-    epochs = epochs or ARCHITECTURES[arch].epochs
-    command = (
-        f"hard-train run --placement {placement} --arch {arch} --frame {frame} "
-        f"--epochs {epochs} --seed {seed} --weights {weights}"
-    )
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    console = Console(stderr=True)
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("reading the data", total=epochs)
-
-        def on_epoch(epoch: int, share_right: float) -> None:
-            text = f"validation people {share_right:.1%} right"
-            bar.update(task, completed=epoch, description=text)
-
-        try:
-            path, card = produce(
-                placement,
-                arch,
-                data_folder(data),
-                out,
-                frame=frame.value,
-                epochs=epochs,
-                seed=seed,
-                weights=weights.value,
-                command=command,
-                on_epoch=on_epoch,
-            )
-        except (DataMissing, GateFailed, UnusableInput) as error:
-            _fail(error)
-    typer.echo(f"{path}: {card.identity}, {card.parameters} parameters")
-    _print_scores(card.provenance.metrics["test"])
-    _print_timeline(card.provenance.metrics["test_timeline"])
 
 
 @app.command()
@@ -138,9 +70,16 @@ def evaluate(
         _Turned,
         typer.Option(help="Phones as recorded, turned about the vertical, or turned anyhow."),
     ] = _Turned.NO,
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of test-openings.jsonl, which says how often test people were looked at; "
+            "default beside the card, out/ for a bundled model."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Measure a model on people it was not trained on, through the runtime of the edge.
+    """Measure a model on the official test people, through the runtime of the edge; logged.
 
     hard-train evaluate pocket --json
     """
@@ -151,6 +90,12 @@ def evaluate(
         found = measure(model, data_folder(data), turned.value)
     except (DataMissing, ModelRefused, UnusableInput) as error:
         _fail(error)
+    looked_at_test_people(
+        log or where_looks_are_logged(model),
+        found["model"],
+        found["data_set"],
+        in_brief(found["windows"]),
+    )
     if as_json:
         typer.echo(json.dumps(found))
         return
@@ -184,16 +129,91 @@ def measure_upright(
 
 
 @app.command()
-def datasets(data: Data = None) -> None:
-    """List the data sets that can be trained on, who is tested, and where to get them.
+def datasets(
+    data: Data = None,
+    check: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME[:PLACEMENT]",
+            help="Read all of one instead: what is in it, and what is wrong with it, counted.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the data sets: licence, people, classes, placement, rate, units, and whether it's there.
 
-    hard-train datasets
+    hard-train datasets --json
     """
-    for data_set in DATA_SETS.values():
-        typer.echo(f"{data_set.name}: {data_set.title}, {data_set.placement}")
-        typer.echo(f"  {'found' if data_set.is_in(data_folder(data)) else data_set.obtain}")
-        typer.echo(f"  test subjects {', '.join(map(str, data_set.split.test))}")
-        typer.echo(f"  {data_set.licence}")
+    from hard_training.checking import check as read_all  # noqa: PLC0415 - numpy takes a moment
+    from hard_training.checking import listed  # noqa: PLC0415
+
+    if check is None:
+        rows = listed(data_folder(data))
+        if as_json:
+            typer.echo(json.dumps(rows))
+        else:
+            for row in rows:
+                _print_data_set(row)
+        return
+    try:
+        found = read_all(data_set_named(check), data_folder(data))
+    except DataMissing as error:
+        _fail(error)
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    for name, value in found.items():
+        shown = value
+        if isinstance(value, dict):
+            shown = ", ".join(f"{key} {n}" for key, n in value.items()) or "none"
+        typer.echo(f"{name}: {shown}")
+
+
+def _print_data_set(row: dict[str, Any]) -> None:
+    people = f"{row['people']} people, {row['rate_hz']} Hz, " if row["people"] else ""
+    also = f"; also {', '.join(row['more_labels'])}" if row["more_labels"] else ""
+    where = f"found: {row['found']}" if row["found"] else f"not there: {row['obtain']}"
+    whose = "official split" if row["official_split"] else "split of ours"
+    typer.echo(f"{row['name']}: {row['title']}; worn at {', '.join(row['placements'])}")
+    typer.echo(f"  {people}{row['units']}")
+    typer.echo(f"  {', '.join(row['labels'])}{also}")
+    typer.echo(f"  licence: {row['licence']}; cite {row['cite']}")
+    if row["test_people"]:
+        typer.echo(f"  {whose}, test people {', '.join(map(str, row['test_people']))}")
+    typer.echo(f"  {where}")
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="Of a data set, as hard-train datasets lists it.")],
+    data: Data = None,
+) -> None:
+    """Download a data set from its authors' address; goes on where it was interrupted.
+
+    hard-train fetch motionsense --data recordings
+    """
+    from hard_training.fetch import FetchFailed  # noqa: PLC0415 - urllib takes a moment
+    from hard_training.fetch import fetch as download  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(
+        *columns, TransferSpeedColumn(), console=console, disable=not console.is_terminal
+    ) as bar:
+        try:
+            data_set = data_set_named(name)
+            task = bar.add_task(data_set.name, total=None)
+
+            def on_progress(n_bytes: int, total_bytes: int | None) -> None:
+                bar.update(task, completed=n_bytes, total=total_bytes)
+
+            found = download(data_set, data_folder(data), on_progress)
+        except (DataMissing, FetchFailed) as error:
+            _fail(error)
+    typer.echo(f"{found.path}: {'was there already' if found.already else 'downloaded'}")
+    if found.sha256:
+        typer.echo(f"sha256 {found.sha256}")
+    typer.echo(f"its licence: {data_set.licence}", err=True)
 
 
 def _print_scores(scores: dict[str, Any]) -> None:

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hard.card import ModelCard
+    from hard.card import ModelInput
     from hard_training.datasets import Recording
     from hard_training.turning import Turned
 
-__all__ = ["evaluate", "score"]
+__all__ = ["evaluate", "over_people", "score", "windows_of"]
 
 _TURNS = 10
 """How many ways each test person's phone is turned, where it is."""
@@ -55,7 +55,7 @@ def evaluate(name_or_card: str | Path, data: Path, turned: Turned = "no") -> dic
     recordings = turns[0]
     if card.input.frame == "upright":  # the timeline learns the reference as time goes by
         recordings.sort(key=lambda recording: recording.order)
-    windows = _windows(turns, card)
+    windows = windows_of(turns, card.labels, card.input)
     of_person = {
         person: [r for r in recordings if r.person == person]
         for person in sorted({r.person for r in recordings})
@@ -74,13 +74,16 @@ def evaluate(name_or_card: str | Path, data: Path, turned: Turned = "no") -> dic
     }
 
 
-def _windows(turns: Sequence[Sequence[Recording]], card: ModelCard) -> LabelledWindows:
-    cuts = [labelled_windows(recordings, card.labels, card.input) for recordings in turns]
+def windows_of(
+    versions: Sequence[Sequence[Recording]], labels: Sequence[str], wanted: ModelInput
+) -> LabelledWindows:
+    """Return the windows of several versions of the same recordings, one after the other."""
+    cuts = [labelled_windows(recordings, labels, wanted) for recordings in versions]
     return LabelledWindows(
-        np.concatenate([cut.values for cut in cuts]),
-        np.concatenate([cut.label for cut in cuts]),
-        np.concatenate([cut.person for cut in cuts]),
-        np.concatenate([cut.recording for cut in cuts]),
+        *(
+            np.concatenate([getattr(cut, name) for cut in cuts])
+            for name in ("values", "label", "person", "recording", "t_start")
+        )
     )
 
 
@@ -99,23 +102,46 @@ def score(
     """Compare probabilities [w, labels] with the windows' labels; shares are rounded to 1e-4.
 
     `mean_accuracy` is the mean over people of each one's share of windows right, `interval_95`
-    its bootstrap interval over people; `accuracy` counts every window the same.
+    its bootstrap interval over people; `accuracy` counts every window the same.  `macro_f1` is the
+    mean over labels that there are windows of, all people's windows together, with its interval
+    over people; `mean_macro_f1` the mean over people of each one's.  `reliability` has a row per
+    bin of confidence: windows, mean confidence, share right.  Raises ValueError for no windows.
     """
+    if not len(windows):
+        raise ValueError("no window to score")
     said = probs.argmax(axis=1)
     right = said == windows.label
-    people = {str(p): float(right[windows.person == p].mean()) for p in np.unique(windows.person)}
-    per_label = {label: _one_label(said == i, windows.label == i) for i, label in enumerate(labels)}
-    counts = np.zeros((len(labels), len(labels)), np.int64)
-    np.add.at(counts, (windows.label, said), 1)
+    numbers, whose = np.unique(windows.person, return_inverse=True)
+    counts = np.zeros((len(numbers), len(labels), len(labels)), np.int64)
+    np.add.at(counts, (whose, windows.label, said), 1)
+    people = {str(p): float(right[windows.person == p].mean()) for p in numbers}
+    worst = min(people, key=lambda person: people[person])
+    reliability = _reliability(probs.max(axis=1), right)
     return {
         "windows": len(windows),
         **over_people(people),
+        "worst_person": {"person": worst, "accuracy": round(people[worst], 4)},
         "accuracy": round(float(right.mean()), 4),
-        "macro_f1": round(float(np.mean([row["f1"] for row in per_label.values()])), 4),
-        "calibration_error": _calibration_error(probs.max(axis=1), right),
-        "labels": per_label,
-        "confusion": counts.tolist(),
+        "macro_f1": round(float(_macro_f1(counts.sum(axis=0))), 4),
+        "macro_f1_interval_95": _macro_f1_interval(counts),
+        "mean_macro_f1": round(float(np.mean(_macro_f1(counts))), 4),
+        "calibration_error": _calibration_error(reliability),
+        "reliability": reliability,
+        "labels": {
+            label: _one_label(said == i, windows.label == i) for i, label in enumerate(labels)
+        },
+        "confusion": counts.sum(axis=0).tolist(),
     }
+
+
+def _macro_f1(counts: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+    """Return the mean F1 of confusion matrices [..., true, said] over the labels that are true."""
+    both = np.diagonal(counts, axis1=-2, axis2=-1)
+    true, said = counts.sum(axis=-1), counts.sum(axis=-2)
+    f1 = 2 * both / np.maximum(true + said, 1)
+    present = true > 0
+    mean: NDArray[np.float64] = (f1 * present).sum(axis=-1) / np.maximum(present.sum(axis=-1), 1)
+    return mean
 
 
 def _one_label(said: NDArray[np.bool_], true: NDArray[np.bool_]) -> dict[str, float]:
@@ -134,17 +160,36 @@ def _one_label(said: NDArray[np.bool_], true: NDArray[np.bool_]) -> dict[str, fl
 def _bootstrap_interval(shares: list[float]) -> tuple[float, float]:
     """Return the 95 % percentile interval of the mean under 10,000 draws of people."""
     rng = np.random.default_rng(0)
-    means = rng.choice(shares, (10_000, len(shares))).mean(axis=1)
-    low, high = np.percentile(means, (2.5, 97.5))
+    return _middle_95(rng.choice(shares, (10_000, len(shares))).mean(axis=1))
+
+
+def _macro_f1_interval(counts: NDArray[np.int64]) -> tuple[float, float]:
+    """Return the same of the macro F1 of confusion matrices [people, true, said], 2,000 draws."""
+    people = len(counts)
+    rng = np.random.default_rng(0)
+    times = rng.multinomial(people, np.full(people, 1 / people), 2000)
+    return _middle_95(_macro_f1(np.tensordot(times, counts, axes=1)))
+
+
+def _middle_95(draws: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = np.percentile(draws, (2.5, 97.5))
     return round(float(low), 4), round(float(high), 4)
 
 
-def _calibration_error(
+def _reliability(
     confidence: NDArray[np.floating[Any]], right: NDArray[np.bool_], bins: int = 15
-) -> float:
-    """Return the expected calibration error (Guo et al. 2017) over equal bins of confidence."""
+) -> list[list[float]]:
+    """Return windows, mean confidence and share right of each bin that is not empty."""
     bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
-    off = [
-        abs(float((confidence - right)[bin_of == b].sum())) / len(right) for b in np.unique(bin_of)
-    ]
-    return round(sum(off), 4)
+    rows = []
+    for b in np.unique(bin_of):
+        inside = bin_of == b
+        means = (float(confidence[inside].mean()), float(right[inside].mean()))
+        rows.append([int(inside.sum()), *(round(mean, 4) for mean in means)])
+    return rows
+
+
+def _calibration_error(reliability: list[list[float]]) -> float:
+    """Return the expected calibration error (Guo et al. 2017) over the bins."""
+    windows = sum(n for n, _, _ in reliability)
+    return round(sum(n * abs(sure - right) for n, sure, right in reliability) / windows, 4)

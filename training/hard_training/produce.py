@@ -1,138 +1,199 @@
-"""From a data set to a model and its card: the one path that `hard-train run` takes.
+"""From data sets to a model and its card: the one path that `hard-train run` takes.
 
-    recordings -> windows -> fit -> convert -> edge run -> gates, scores -> card -> install
+    recipe, recordings -> windows -> fit -> convert -> edge run -> gates, scores -> card -> install
 
-Everything is chosen on the validation people; the test people's windows are looked at once, when
-the model is final, and the figures go into the card.
+Everything is chosen on the validation people.  The test people's windows are not looked at, unless
+`opened` is called on the finished model.
 """
 
 from __future__ import annotations
 
-import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
 
-from hard.api import STANDARD_GRAVITY_M_S2
+from hard.api import STANDARD_GRAVITY_M_S2, UnusableInput
 from hard.card import Golden, ModelCard, ModelInput, Provenance
 from hard_training.augmentation import Augmentation, upright
-from hard_training.datasets import for_placement
+from hard_training.cache import cached_windows
+from hard_training.datasets import data_set_named
 from hard_training.evaluate import score
+from hard_training.evaluation.provenance import versions
 from hard_training.export import (
+    check_accuracy,
     check_parity,
     convert,
     evaluate_on_edge,
     install,
     run_on_edge,
+    runtimes,
     write_card,
 )
-from hard_training.models import ARCHITECTURES
 from hard_training.train import fit
-from hard_training.windows import labelled_windows
+from hard_training.trained import Trained
+from hard_training.windows import LabelledWindows
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from hard_training.datasets import DataSet, Recording
+    from hard_training.datasets import DataSet
     from hard_training.export import Weights
-    from hard_training.models import Architecture
-    from hard_training.train import Fitted, OnEpoch
-    from hard_training.windows import LabelledWindows
+    from hard_training.learners import OnEpoch
+    from hard_training.recipe import Recipe
+    from hard_training.run_folder import RunFolder
+    from hard_training.train import Fitted
 
-__all__ = ["INPUT", "Frame", "golden_window", "produce", "transitions", "with_timeline"]
+__all__ = ["Exported", "export", "golden_window", "opened", "produce", "transitions"]
 
-Frame: TypeAlias = Literal["device", "upright"]
-
-INPUT = ModelInput(
-    channels=("accel_x", "accel_y", "accel_z", "gyro_x", "gyro_y", "gyro_z"),
-    sampling_rate_hz=50,
-    window_samples=128,
-    stride_samples=64,
-)
 _TRAINING_STRIDE_SAMPLES = 16
 _POSTURES = ("sitting", "standing", "laying")
 _RAREST_TRANSITION = 0.005
 _WHERE = {"pocket": "phone in the front trouser pocket", "waist": "phone on the waist"}
+_PER_SET = 100_000  # people and recordings of the second data set are numbered from there
 
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """One data set's recordings and windows by part of the split."""
+    """The windows of the people who train and of those who choose, and who they are."""
 
     train: LabelledWindows
     validation: LabelledWindows
-    test: LabelledWindows
     subjects: dict[str, tuple[int, ...]]
     transitions: tuple[tuple[float, ...], ...]
 
 
-def produce(
-    placement: str,
-    architecture: str,
-    data: Path,
-    out: Path,
-    *,
-    frame: Frame = "device",
-    epochs: int,
-    seed: int,
-    weights: Weights,
-    command: str,
-    on_epoch: OnEpoch,
-) -> tuple[Path, ModelCard]:
-    """Train, convert, check and write `out`/PLACEMENT.tflite and .json; return card path and card.
+@dataclass(frozen=True, slots=True, eq=False)
+class Exported:
+    """A model that passed all gates but the last, which is to be installed."""
 
-    Raises `DataMissing` and, having written nothing, `GateFailed`.
+    model: bytes
+    golden: Golden
+    probs: NDArray[np.float64]
+    """Of the windows it was compared on, calibrated, from the runtime that the daemon prefers."""
+    figures: dict[str, Any]
+
+
+def produce(
+    recipe: Recipe,
+    data: Path,
+    folder: RunFolder,
+    *,
+    command: str,
+    fresh: bool = False,
+    on_epoch: OnEpoch | None = None,
+) -> ModelCard:
+    """Train, convert, check and write model, card and figures into the run's folder.
+
+    A run of this recipe that was cut off goes on where it was, unless `fresh`.  Raises
+    `DataMissing`, `UnusableInput` and, having written no model, `GateFailed`.
     """
-    data_set, recipe = for_placement(placement), ARCHITECTURES[architecture]
-    wanted = INPUT.model_copy(update={"frame": frame})
-    augmentation = data_set.augmentation if frame == "device" else upright(data_set.augmentation)
-    parts = _parts(data_set, data, wanted)
+    folder.begin(fresh=fresh)
+    data_sets = [data_set_named(name) for name in recipe.data_sets]
+    labels = recipe.labels or data_sets[0].labels
+    parts = _parts(recipe, data_sets, labels, data)
+    architecture = recipe.network.architecture
     fitted = fit(
-        recipe,
-        wanted,
-        len(data_set.labels),
+        architecture,
+        recipe.input,
+        len(labels),
         parts.train,
         parts.validation,
-        augmentation=augmentation if recipe.augment else Augmentation(),
-        epochs=epochs,
-        seed=seed,
+        augmentation=_augmentation(recipe, data_sets[0])
+        if architecture.augment
+        else Augmentation(),
+        epochs=architecture.epochs,
+        seed=recipe.seed,
         on_epoch=on_epoch,
+        checkpoint=folder.checkpoint,
     )
-    draft = _draft(data_set, recipe, wanted, parts, fitted, command)
-    model, golden, metrics = _through_gates(draft, recipe, parts, fitted, weights)
+    trained = Trained(recipe.network, recipe.input, len(labels), fitted.model.get_weights())
+    draft = _draft(recipe, data_sets, labels, parts, fitted, command)
+    exported = export(draft, trained, parts.validation, recipe.weights, parts.train.values)
+    metrics = {
+        "best_epoch": fitted.best_epoch,
+        "export": exported.figures,
+        "validation": score(parts.validation, exported.probs, labels),
+    }
     provenance = draft.provenance.model_copy(update={"metrics": metrics})
-    card = draft.model_copy(update={"golden": golden, "provenance": provenance})
-    path, card = install(out, card, model)
-    return path, with_timeline(path, card, data)
+    card = draft.model_copy(update={"golden": exported.golden, "provenance": provenance})
+    replace(trained, sha256=sha256(exported.model).hexdigest()).save(folder.weights)
+    _, card = install(folder.path, card, exported.model)
+    folder.write_training(fitted.history, parts.validation, exported.probs)
+    folder.finish(_figures(recipe, card))
+    return card
 
 
-def with_timeline(path: Path, card: ModelCard, data: Path) -> ModelCard:
-    """Add to an installed model's card how much of the test people's timeline is right."""
-    timeline = evaluate_on_edge(path, data)["timeline"]
-    metrics = card.provenance.metrics | {"test_timeline": timeline}
-    provenance = card.provenance.model_copy(update={"metrics": metrics})
+def opened(path: Path, card: ModelCard, data: Path) -> ModelCard:
+    """Measure an installed model on its test people, and write the figures into its card.
+
+    Windows as the edge's runtime judges them, and how much of the timeline is right.
+    """
+    found = evaluate_on_edge(path, data)
+    measured = {"test": found["windows"], "test_timeline": found["timeline"]}
+    subjects = card.provenance.subjects | {"test": tuple(map(int, found["windows"]["people"]))}
+    provenance = card.provenance.model_copy(
+        update={"metrics": card.provenance.metrics | measured, "subjects": subjects}
+    )
     card = card.model_copy(update={"provenance": provenance})
     write_card(path, card)
     return card
 
 
-def _parts(data_set: DataSet, data: Path, wanted: ModelInput) -> _Parts:
-    by_part: dict[str, list[Recording]] = {"train": [], "validation": [], "test": []}
-    for recording in data_set.recordings(data):
-        by_part[data_set.split.part(recording.person)].append(recording)
-    finely = wanted.model_copy(update={"stride_samples": _TRAINING_STRIDE_SAMPLES})
-    labels = data_set.labels
+def _augmentation(recipe: Recipe, first: DataSet) -> Augmentation:
+    if recipe.augmentation is not None:
+        return recipe.augmentation
+    return first.augmentation if recipe.frame == "device" else upright(first.augmentation)
+
+
+def _parts(
+    recipe: Recipe, data_sets: Sequence[DataSet], labels: Sequence[str], data: Path
+) -> _Parts:
+    finely = recipe.input.model_copy(update={"stride_samples": _TRAINING_STRIDE_SAMPLES})
+    subjects: dict[str, list[int]] = {"train": [], "validation": []}
+    kept: dict[str, list[LabelledWindows]] = {"train": [], "validation": [], "coarse": []}
+    for number, data_set in enumerate(data_sets):
+        coarse = cached_windows(data_set, data, labels, recipe.input)
+        parts = {
+            person: data_set.split.part(person) for person in np.unique(coarse.person).tolist()
+        }
+        for name, windows in (
+            ("train", cached_windows(data_set, data, labels, finely)),
+            ("validation", coarse),
+            ("coarse", coarse),
+        ):
+            part = "train" if name == "coarse" else name
+            people = [person for person in parts if parts[person] == part]
+            kept[name].append(_numbered(windows.part(np.isin(windows.person, people)), number))
+            if name == part:
+                subjects[part] += [person + _PER_SET * number for person in people]
+    if not subjects["train"] or not subjects["validation"]:
+        raise UnusableInput(
+            f"data_sets: {', '.join(recipe.data_sets)} leave nobody to train on or to choose by"
+        )
     return _Parts(
-        train=labelled_windows(by_part["train"], labels, finely),
-        validation=labelled_windows(by_part["validation"], labels, wanted),
-        test=labelled_windows(by_part["test"], labels, wanted),
-        subjects={k: tuple(sorted({r.person for r in v})) for k, v in by_part.items()},
-        transitions=transitions(labelled_windows(by_part["train"], labels, wanted), len(labels)),
+        train=_joined(kept["train"]),
+        validation=_joined(kept["validation"]),
+        subjects={name: tuple(people) for name, people in subjects.items()},
+        transitions=transitions(_joined(kept["coarse"]), len(labels)),
+    )
+
+
+def _numbered(windows: LabelledWindows, data_set: int) -> LabelledWindows:
+    """Return the windows with people and recordings numbered apart from other data sets'."""
+    apart = _PER_SET * data_set
+    return replace(windows, person=windows.person + apart, recording=windows.recording + apart)
+
+
+def _joined(parts: Sequence[LabelledWindows]) -> LabelledWindows:
+    names = [field.name for field in fields(LabelledWindows)]
+    return LabelledWindows(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in names)
     )
 
 
@@ -162,64 +223,85 @@ def golden_window(wanted: ModelInput) -> NDArray[np.float32]:
     return window.round(3).astype(np.float32)
 
 
-def _through_gates(
-    draft: ModelCard, recipe: Architecture, parts: _Parts, fitted: Fitted, weights: Weights
-) -> tuple[bytes, Golden, dict[str, Any]]:
-    """Convert, compare with the trained network, measure; return model, golden and figures."""
+def export(
+    draft: ModelCard,
+    trained: Trained,
+    checked: LabelledWindows,
+    weights: Weights,
+    calibration: NDArray[np.float32],
+) -> Exported:
+    """Convert, and compare with the trained network on `checked` windows on each edge runtime.
 
-    def build(batch_size: int) -> Any:
-        return recipe.build(draft.input, len(draft.labels), batch_size)
-
-    model = convert(build, fitted.model, weights)
+    Raises `GateFailed`.
+    """
+    model = convert(trained, weights, calibration)
     golden = golden_window(draft.input)
-    windows = np.concatenate([golden[None], parts.validation.values, parts.test.values])
-    edge = run_on_edge(draft, model, windows)
-    expected = fitted.model.predict(windows, batch_size=1024, verbose=0)
-    parity = check_parity(expected, edge.raw, weights)
-    _, validation, test = np.split(edge.probs, (1, 1 + len(parts.validation)))
-    metrics = {
-        "best_epoch": fitted.best_epoch,
-        "export": {"weights": weights, "bytes": len(model)} | parity,
-        "validation": score(parts.validation, validation, draft.labels),
-        "test": score(parts.test, test, draft.labels),
-    }
-    output = tuple(round(float(p), 5) for p in edge.raw[0])
+    windows = np.concatenate([golden[None], checked.values])
+    expected = trained.model(None).predict(windows, batch_size=1024, verbose=0)
+    figures: dict[str, Any] = {"weights": weights, "bytes": len(model), "runtimes": {}}
+    runs = {}
+    for runtime in runtimes():
+        runs[runtime] = run = run_on_edge(draft, model, windows, runtime)
+        figures["runtimes"][runtime] = (
+            check_parity(expected, run.raw, weights)
+            | check_accuracy(expected[1:], run.raw[1:], checked.label)
+            | {"ms_per_window": run.ms_per_window}
+        )
+    first = runs[runtimes()[0]]
+    output = tuple(round(float(p), 5) for p in first.raw[0])
     rows = tuple(tuple(round(float(v), 3) for v in row) for row in golden)
-    return model, Golden(window=rows, output=output), metrics
+    return Exported(model, Golden(window=rows, output=output), first.probs[1:], figures)
+
+
+def _figures(recipe: Recipe, card: ModelCard) -> dict[str, Any]:
+    provenance = card.provenance
+    return {
+        "model": card.identity,
+        "recipe": recipe.model_dump(mode="json"),
+        "labels": list(card.labels),
+        "parameters": card.parameters,
+        "temperature": card.temperature,
+        "subjects": {name: list(people) for name, people in provenance.subjects.items()},
+        "command": provenance.command,
+        "created": provenance.created,
+        "versions": provenance.versions,
+        **provenance.metrics,
+    }
 
 
 def _draft(
-    data_set: DataSet,
-    recipe: Architecture,
-    wanted: ModelInput,
+    recipe: Recipe,
+    data_sets: Sequence[DataSet],
+    labels: tuple[str, ...],
     parts: _Parts,
     fitted: Fitted,
     command: str,
 ) -> ModelCard:
     """Return the card as far as it is known before the model is: no hash, golden or metrics."""
-    labels = data_set.labels
+    wanted, architecture = recipe.input, recipe.network.architecture
     nothing = ((0.0,) * len(wanted.channels),) * wanted.window_samples
+    where = _WHERE.get(recipe.placement, recipe.placement)
     return ModelCard(
-        name=data_set.placement,
-        description=f"{', '.join(labels)}; {_WHERE[data_set.placement]}",
-        placement=data_set.placement,
+        name=recipe.name,
+        description=f"{', '.join(labels)}; {where}",
+        placement=recipe.placement,
         labels=labels,
         postures=tuple(p for p in _POSTURES if p in labels),
         input=wanted,
-        architecture=f"{recipe.name}: {recipe.description}",
+        architecture=f"{architecture.name}: {architecture.description}",
         parameters=fitted.model.count_params(),
         temperature=fitted.temperature,
         transitions=parts.transitions,
         sha256="0" * 64,
         golden=Golden(window=nothing, output=(0.0,) * len(labels)),
         provenance=Provenance(
-            data_sets=(data_set.title,),
-            licence=data_set.licence,
+            data_sets=tuple(data_set.title for data_set in data_sets),
+            licence="; ".join(data_set.licence for data_set in data_sets),
             subjects=parts.subjects,
             split="by subject; everything was chosen on the validation subjects",
             metrics={},
             command=command,
             created=f"{datetime.now(UTC):%Y-%m-%d}",
-            versions={"python": platform.python_version(), "tensorflow": tf.__version__},
+            versions=versions(),
         ),
     )

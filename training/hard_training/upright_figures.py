@@ -6,7 +6,6 @@ labels only say how good it was.  Called by the command `hard-train measure-upri
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -14,22 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hard.api import Annotation, SampleBatch
 from hard.card import ModelInput
 from hard.upright import UprightEstimator
-from hard_file import Options, open_recording
-from hard_training.augmentation import Augmentation
-from hard_training.datasets import DATA_SETS, DataSet, Recording, Segment, Split, on_disk
+from hard_training.datasets import DATA_SETS
 from hard_training.windows import grid_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from importlib.resources.abc import Traversable
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-__all__ = ["SP_SW_HAR", "measure"]
+    from hard_training.datasets import Recording
+
+__all__ = ["measure"]
+
+_MEASURED_ON = ("motionsense", "hapt", "sp-sw-har")
 
 _INPUT = ModelInput(
     channels=("accel_x", "accel_y", "accel_z"),
@@ -54,7 +53,7 @@ def measure(data: Path) -> dict[str, Any]:
     to the bout's own mean.  `standing`: bouts of 10 s or more, calibrated from their begin.
     """
     found = {}
-    for data_set in (*DATA_SETS.values(), SP_SW_HAR):
+    for data_set in (DATA_SETS[name] for name in _MEASURED_ON):
         if data_set.is_in(data):
             tracks = [_Track.of(recording) for recording in data_set.recordings(data)]
             found[data_set.name] = _figures(tracks)
@@ -206,57 +205,3 @@ def _spread(values: Sequence[float]) -> list[float]:
 def _apart_deg(up: NDArray[np.float64], gravity: NDArray[np.float64]) -> float:
     cosine = float(up @ gravity / np.linalg.norm(gravity))
     return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
-
-
-# --- SP-SW-HAR: an Android phone in the pocket; too short to train on -----------------------------
-
-_SP_SW_HAR_LABELS = {
-    "SEATED": "sitting",
-    "STANDING_UP": "sit_to_stand",
-    "WALKING": "walking",
-    "TURNING": "walking",  # between two walks of 2.5 s, and on foot too
-    "SITTING_DOWN": "stand_to_sit",
-}
-
-
-def _read_sp_sw_har(root: Traversable) -> Iterator[Recording]:
-    """Yield one recording per execution of a phone."""
-    for person in sorted(root.iterdir(), key=lambda path: path.name):
-        if number := re.fullmatch(r"s(\d+)", person.name):
-            for path in sorted(person.iterdir(), key=lambda path: path.name):
-                if path.name.endswith("_sp.csv"):
-                    yield _sp_sw_har_execution(path, int(number[1]))
-
-
-def _sp_sw_har_execution(path: Traversable, person: int) -> Recording:
-    with on_disk(path) as file:
-        messages = list(open_recording(file, Options(format="sp_sw_har")).messages())
-    batches = [b for message in messages for b in message if isinstance(b, SampleBatch)]
-    notes = [note for message in messages for note in message if isinstance(note, Annotation)]
-    ends = [*(note.t for note in notes[1:]), int(batches[-1].t[-1]) + 1]
-    segments: list[Segment] = []
-    for note, end in zip(notes, ends, strict=True):
-        label = _SP_SW_HAR_LABELS.get(note.text)
-        if label is None:
-            continue
-        if segments and segments[-1].label == label and segments[-1].t_end_ns == note.t:
-            segments[-1] = Segment(segments[-1].t_start_ns, end, label)
-        else:
-            segments.append(Segment(note.t, end, label))
-    execution = int(path.name.split("_")[1])
-    return Recording(path.name, person, tuple(messages), tuple(segments), execution)
-
-
-SP_SW_HAR = DataSet(
-    name="sp-sw-har",
-    title="SP-SW-HAR",
-    placement="pocket",
-    labels=("sitting", "walking"),
-    folder="DATA",
-    archives=("sp-sw-har.zip",),
-    obtain="https://doi.org/10.5281/zenodo.8398688",
-    licence="SP-SW-HAR: CC BY 4.0; cite Matey-Sanz, Casteleyn and Granell 2023, Data in Brief",
-    split=Split(validation=(), test=()),
-    augmentation=Augmentation(),
-    read=_read_sp_sw_har,
-)

@@ -60,6 +60,53 @@ def test_json_prints_events_as_lines_and_nothing_else(day):
     assert order == sorted(order)
 
 
+def test_explained_there_is_a_line_a_window_of_the_stretch(day):
+    done = hard("replay", day, "--explain", "--from", "0:30", "--to", "0:40")
+    assert done.returncode == 0
+    told, timeline, _ = done.stdout.split("\n\n")
+    assert 8 <= len(told.splitlines()) <= 11
+    assert all(" model " in line and " filter " in line for line in told.splitlines())
+    assert timeline == hard("replay", day).stdout.split("\n\n")[0]
+
+
+def test_explained_json_comes_before_the_events(day):
+    lines = [json.loads(x) for x in hard("replay", "--json", "--explain", day).stdout.splitlines()]
+    windows = [line["explained"] for line in lines if "explained" in line]
+    assert len(windows) == (110 * 50 - 128) // 64 + 1
+    assert [line for line in lines if "explained" not in line] == [
+        json.loads(x) for x in hard("replay", "--json", day).stdout.splitlines()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--from", "0:30"], "give --explain too"),
+        (["--explain", "--to", "noon"], "--to 'noon': give RFC 3339"),
+    ],
+)
+def test_a_stretch_that_can_not_be_meant_is_told(day, options, why):
+    done = hard("replay", day, *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert why in done.stderr
+
+
+def test_a_recording_over_midnight_has_its_days(tmp_path):
+    night, config = tmp_path / "night.csv", tmp_path / "hard.toml"
+    script = ["--script", "sitting:60", "--script", "walking:60"]
+    assert hard("simulate", night, *script, "--start", "2024-01-01T22:59:00Z").returncode == 0
+    config.write_text('[[streams]]\nmatch = "*"\ntimezone = "Europe/Berlin"\n')
+    _, _, days = hard("replay", night, "-c", config).stdout.split("\n\n")
+    assert [line.split()[:2] for line in days.splitlines()[1:]] == [
+        ["night", "2024-01-01"],
+        ["night", "2024-01-02"],
+    ]
+    lines = hard("replay", "--json", night, "-c", config).stdout.splitlines()
+    summaries = [line["summary"] for line in map(json.loads, lines) if "summary" in line]
+    assert [day["date"] for day in summaries] == ["2024-01-01", "2024-01-02"]
+    assert {day["timezone"] for day in summaries} == {"Europe/Berlin"}
+
+
 def test_two_replays_are_the_same_byte_for_byte(day):
     assert hard("replay", "--json", day).stdout == hard("replay", "--json", day).stdout
 

@@ -91,3 +91,16 @@ def test_plugins_lists_what_is_installed():
     assert done.returncode == 0
     found = {(p["group"], p["name"]) for p in map(json.loads, done.stdout.splitlines())}
     assert {("sources", "file"), ("sources", "mqtt"), ("sinks", "jsonl")} <= found
+
+
+@pytest.mark.parametrize("name", ["event", "state", "summary"])
+def test_the_schema_of_what_is_published_is_printed(name):
+    done = hard("schema", name)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["title"] == f"hard {name}, schema 1"
+
+
+def test_a_schema_that_does_not_exist_is_told():
+    done = hard("schema", "sample")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there are schemas of event, state, summary" in done.stderr

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from hard.api import SinkUnavailable
+from hard.api import DaySummary, SinkUnavailable
 from hard.testing import check_sink, sample_events, sample_state
 from hard_mqtt import MqttSink
 
@@ -251,3 +251,27 @@ def test_a_second_sink_with_our_id_is_named_as_the_cause(opened):
     first = opened(client_id="same")
     opened(client_id="same")
     assert "client_id" in checked_until_gone(first, timeout_s=5)
+
+
+def test_a_late_subscriber_sees_the_day(broker, opened):
+    day = DaySummary(
+        stream=sample_state().stream,
+        date="2026-05-01",
+        timezone="Europe/Berlin",
+        t_start=0,
+        t_end=86_400 * 10**9,
+        t=3600 * 10**9,
+        activity_s={"walking": 60.0},
+        bouts={"walking": 1},
+        longest_rest=None,
+        no_data_s=0.0,
+        first_seen=0,
+        last_seen=60 * 10**9,
+    )
+    sink = opened()
+    sink.summarise(day)
+    sink.drain(10)
+    topic = STATE.removesuffix("state") + "summary"
+    ((_, body, retained),) = broker.watch(topic).all_seen()
+    assert retained
+    assert json.loads(body) == day.payload()

@@ -57,10 +57,13 @@ def test_evaluating_never_loads_tensorflow():
 
 @pytest.mark.recordings
 @pytest.mark.parametrize(("name", "least"), [("pocket", 0.88), ("waist", 0.90)])
-def test_the_bundled_model_is_as_good_as_its_card_says(name, least, real_data):
+def test_the_bundled_model_is_as_good_as_its_card_says(name, least, real_data, tmp_path):
     command = [sys.executable, "-m", "hard_training.cli", "evaluate", name, "--json"]
     done = subprocess.run(
-        [*command, "--data", str(real_data)], capture_output=True, text=True, check=False
+        [*command, "--data", str(real_data), "--log", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)["windows"]

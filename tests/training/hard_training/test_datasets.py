@@ -3,7 +3,15 @@ import zipfile
 import numpy as np
 import pytest
 
-from hard_training.datasets import DATA_SETS, DataMissing, Recording, Segment, for_placement
+from hard_training.datasets import (
+    DATA_SETS,
+    DataMissing,
+    DataUnusable,
+    Recording,
+    Segment,
+    data_set_named,
+    for_placement,
+)
 
 PERIOD_NS = 20_000_000
 
@@ -69,7 +77,6 @@ def test_a_recording_without_labels_has_none_anywhere():
 
 @pytest.mark.parametrize("name", DATA_SETS)
 def test_a_missing_archive_is_one_sentence_with_where_to_get_it(name, tmp_path):
-    (tmp_path / f"{name}.zip").write_text("not a zip")
     with pytest.raises(DataMissing) as caught:
         next(DATA_SETS[name].recordings(tmp_path))
     assert DATA_SETS[name].obtain in str(caught.value)
@@ -78,11 +85,66 @@ def test_a_missing_archive_is_one_sentence_with_where_to_get_it(name, tmp_path):
     assert not DATA_SETS[name].is_in(tmp_path)
 
 
+def damaged(motionsense, tmp_path, change):
+    data = bytearray((motionsense / "motionsense.zip").read_bytes())
+    (tmp_path / "motionsense.zip").write_bytes(change(data))
+    with pytest.raises(DataUnusable) as caught:
+        list(DATA_SETS["motionsense"].recordings(tmp_path))
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path / "motionsense.zip") in str(caught.value)
+    assert DATA_SETS["motionsense"].obtain in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_truncated_archive_is_one_sentence(motionsense, tmp_path):
+    assert "cut short" in damaged(motionsense, tmp_path, lambda data: data[: len(data) // 2])
+
+
+def test_an_archive_damaged_further_inside_is_one_sentence(motionsense, tmp_path):
+    def overwritten(data):
+        data[20_000:20_400] = bytes(400)
+        return data
+
+    damaged(motionsense, tmp_path, overwritten)
+
+
+def test_a_page_saved_as_an_archive_is_one_sentence(motionsense, tmp_path):
+    assert "neither a zip" in damaged(motionsense, tmp_path, lambda _: b"<html></html>")
+
+
+@pytest.mark.parametrize("name", [name for name in DATA_SETS if name != "own"])
+def test_an_archive_of_another_version_is_one_sentence(name, tmp_path):
+    data_set = DATA_SETS[name]
+    with zipfile.ZipFile(tmp_path / data_set.archives[0], "w") as archive:
+        archive.writestr("version3/data.parquet", "x")
+    with pytest.raises(DataUnusable, match="another version") as caught:
+        next(data_set.recordings(tmp_path))
+    assert data_set.obtain in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_hapt_without_labels_is_refused_by_name(hapt):
+    (hapt / "RawData" / "labels.txt").unlink()
+    with pytest.raises(DataUnusable, match=r"labels\.txt is missing"):
+        next(DATA_SETS["hapt"].recordings(hapt))
+
+
+def test_a_data_set_is_found_by_name_placement_and_by_its_own_folder(hapt, motionsense):
+    assert data_set_named("realworld:thigh").placement == "thigh"
+    assert data_set_named("realworld").placement == "waist"
+    with pytest.raises(DataMissing, match="it has waist, thigh"):
+        data_set_named("realworld:ear")
+    with pytest.raises(DataMissing, match="there are hapt, hhar, motionsense"):
+        data_set_named("realwurld")
+    assert len(list(DATA_SETS["hapt"].recordings(hapt / "RawData"))) == 1
+    assert len(list(DATA_SETS["motionsense"].recordings(motionsense / "motionsense.zip"))) == 36
+
+
 def test_nobody_is_in_two_parts_of_a_split():
     for data_set in DATA_SETS.values():
         assert not set(data_set.split.test) & set(data_set.split.validation)
-        assert data_set.split.part(data_set.split.test[0]) == "test"
-        assert data_set.split.part(data_set.split.validation[0]) == "validation"
+        assert {data_set.split.part(p) for p in data_set.split.test} <= {"test"}
+        assert {data_set.split.part(p) for p in data_set.split.validation} <= {"validation"}
         assert data_set.split.part(1) == "train"
 
 

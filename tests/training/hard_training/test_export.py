@@ -1,7 +1,9 @@
 """Needs TensorFlow; what the edge runtime makes of a model is found out in child processes."""
 
 import hashlib
-from types import SimpleNamespace
+import json
+import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -12,30 +14,44 @@ pytestmark = pytest.mark.training
 import tensorflow as tf  # noqa: E402 - after the skip
 
 from hard.card import Golden, ModelCard, Provenance  # noqa: E402
+from hard.classifier import operator_codes  # noqa: E402
 from hard_training.export import (  # noqa: E402
     GateFailed,
+    check_accuracy,
     check_operators,
     check_parity,
     convert,
     install,
     run_on_edge,
+    runtimes,
 )
 from hard_training.models import ARCHITECTURES  # noqa: E402
-from hard_training.produce import INPUT, golden_window  # noqa: E402
+from hard_training.produce import golden_window  # noqa: E402
+from hard_training.recipe import Network, Recipe  # noqa: E402
+from hard_training.trained import Trained  # noqa: E402
 
 LABELS = ("walking", "sitting")
+INPUT = Recipe(name="x", placement="pocket", data_sets=("motionsense",)).input
+
+
+def with_random_weights(arch, channels=6):
+    wanted = INPUT.model_copy(update={"channels": INPUT.channels[:channels]})
+    model = ARCHITECTURES[arch].build(wanted, len(LABELS), None)
+    rng = np.random.default_rng(3)
+    weights = [
+        w + np.abs(rng.normal(0, 0.05, w.shape)).astype(w.dtype) for w in model.get_weights()
+    ]
+    return Trained(Network(arch=arch), wanted, len(LABELS), weights)
 
 
 @pytest.fixture(scope="module")
-def untrained():
-    """The small network with random weights: its build function, itself, its float .tflite."""
-    recipe = ARCHITECTURES["conv-lstm"]
+def network():
+    return with_random_weights("tiny")
 
-    def build(batch_size):
-        return recipe.build(INPUT, len(LABELS), batch_size)
 
-    model = build(None)
-    return SimpleNamespace(build=build, model=model, tflite=convert(build, model, "float"))
+@pytest.fixture(scope="module")
+def tflite(network):
+    return convert(network, "float", some_windows(1))
 
 
 def card(output=(0.0, 0.0)):
@@ -68,12 +84,38 @@ def some_windows(n):
     return rng.normal(0, 5, (n, 128, 6)).astype(np.float32)
 
 
-def test_the_edge_reproduces_the_float_network_on_windows_in_sequence(untrained):
+@pytest.mark.parametrize("runtime", runtimes())
+def test_the_edge_reproduces_the_float_network_on_windows_in_sequence(runtime, network, tflite):
     windows = some_windows(20)
-    edge = run_on_edge(card(), untrained.tflite, windows)
-    expected = untrained.model.predict(windows, verbose=0)
+    edge = run_on_edge(card(), tflite, windows, runtime)
+    expected = network.model(None).predict(windows, verbose=0)
     assert np.abs(edge.raw - expected).max() < 1e-4
     assert edge.probs.sum(axis=1) == pytest.approx(1, abs=1e-3)
+    assert 0 < edge.ms_per_window < 50
+
+
+def test_the_runtimes_are_those_that_are_installed():
+    packages = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
+    assert runtimes() == [name for name, package in packages.items() if find_spec(package)]
+    assert runtimes()
+
+
+def test_a_child_loads_the_runtime_it_was_told_and_no_other(tflite):
+    strangers = {"ai-edge-litert", "tflite-runtime"} - set(runtimes())
+    for runtime in strangers:
+        with pytest.raises(GateFailed):
+            run_on_edge(card(), tflite, some_windows(1), runtime)
+    assert not {"ai_edge_litert", "tflite_runtime"} & set(sys.modules)
+
+
+@pytest.mark.parametrize("weights", ["float16", "dynamic-range", "int8"])
+def test_rounded_weights_are_smaller_and_say_nearly_the_same(weights, network, tflite):
+    windows = some_windows(50)
+    rounded = convert(network, weights, windows)
+    assert len(rounded) < len(tflite)
+    edge = run_on_edge(card(), rounded, windows)
+    expected = network.model(None).predict(windows, verbose=0)
+    assert 0 < np.abs(edge.raw - expected).max() < 0.1
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -84,20 +126,32 @@ def test_every_network_is_small_and_gives_probabilities(name):
     assert model.count_params() < 100_000
 
 
+def test_the_tiny_network_is_under_40_kilobytes_in_float(tflite):
+    assert len(tflite) < 40_000
+
+
+def test_a_network_without_an_lstm_passes_where_none_is_wanted():
+    network = with_random_weights("cnn", channels=3)
+    model = convert(network, "dynamic-range", some_windows(1)[:, :, :3])
+    assert 44 not in operator_codes(model)
+    with pytest.raises(GateFailed, match="no fused LSTM"):
+        check_operators(model, recurrent=True)
+
+
 def test_a_keras_3_lstm_becomes_a_loop_and_is_refused():
     window = tf.keras.Input((8, 3), batch_size=1)
     model = tf.keras.Model(window, tf.keras.layers.LSTM(4)(window))
     converted = tf.lite.TFLiteConverter.from_keras_model(model).convert()
     with pytest.raises(GateFailed, match="WHILE"):
-        check_operators(converted)
+        check_operators(converted, recurrent=True)
 
 
 def test_a_model_without_an_lstm_is_refused():
     window = tf.keras.Input((8, 3), batch_size=1)
     model = tf.keras.Model(window, tf.keras.layers.Dense(4)(window))
     converted = tf.lite.TFLiteConverter.from_keras_model(model).convert()
-    with pytest.raises(GateFailed, match="no fused operator"):
-        check_operators(converted)
+    with pytest.raises(GateFailed, match="no fused LSTM"):
+        check_operators(converted, recurrent=True)
 
 
 def test_float_weights_must_reproduce_probabilities_and_rounded_ones_labels():
@@ -114,24 +168,51 @@ def test_float_weights_must_reproduce_probabilities_and_rounded_ones_labels():
 
 def test_nan_never_passes_for_parity():
     keras = np.full((4, 2), 0.5, np.float32)
-    with pytest.raises(GateFailed):
-        check_parity(keras, np.full_like(keras, np.nan), "float")
+    for weights in ("float", "dynamic-range"):
+        with pytest.raises(GateFailed):
+            check_parity(keras, np.full_like(keras, np.nan), weights)
 
 
-def test_a_model_is_installed_with_its_hash(untrained, tmp_path):
-    golden = run_on_edge(card(), untrained.tflite, golden_window(INPUT)[None]).raw[0]
+def test_conversion_must_not_change_how_often_the_model_is_right():
+    label = np.zeros(1000, np.int64)
+    right = np.tile(np.float32([0.6, 0.4]), (1000, 1))
+    worse = right.copy()
+    worse[:4] = worse[:4, ::-1]
+    assert check_accuracy(right, worse, label) == {"accuracy_change": -0.004}
+    worse[:6] = worse[6, ::-1]
+    with pytest.raises(GateFailed, match=r"from 100\.00% to 99\.40%"):
+        check_accuracy(right, worse, label)
+
+
+def test_a_model_that_is_too_big_is_refused(tflite):
+    with pytest.raises(GateFailed, match="more than 120000: use weights dynamic-range"):
+        check_operators(tflite + b"\0" * 120_000, recurrent=True)
+
+
+def test_a_trained_network_is_read_as_it_was_written(network, tmp_path):
+    path = tmp_path / "a.weights.npz"
+    network.save(path)
+    again = Trained.load(path)
+    windows = some_windows(4)
+    expected = network.model(None).predict(windows, verbose=0)
+    assert (again.model(None).predict(windows, verbose=0) == expected).all()
+    assert json.loads(again.input.model_dump_json()) == json.loads(INPUT.model_dump_json())
+
+
+def test_a_model_is_installed_with_its_hash(tflite, tmp_path):
+    golden = run_on_edge(card(), tflite, golden_window(INPUT)[None]).raw[0]
     finished = card(tuple(float(p) for p in golden))
-    path, installed = install(tmp_path / "models", finished, untrained.tflite)
+    path, installed = install(tmp_path / "models", finished, tflite)
     assert sorted(p.name for p in path.parent.iterdir()) == ["tiny.json", "tiny.tflite"]
     written = path.with_suffix(".tflite").read_bytes()
     assert installed.sha256 == hashlib.sha256(written).hexdigest()
     assert ModelCard.load(path)[0] == installed
 
 
-def test_a_model_whose_golden_output_is_off_leaves_the_old_one_in_place(untrained, tmp_path):
+def test_a_model_whose_golden_output_is_off_leaves_the_old_one_in_place(tflite, tmp_path):
     (tmp_path / "tiny.tflite").write_bytes(b"the old model")
     with pytest.raises(GateFailed, match="golden window"):
-        install(tmp_path, card((1.0, 0.0)), untrained.tflite)
+        install(tmp_path, card((1.0, 0.0)), tflite)
     assert [p.name for p in tmp_path.iterdir()] == ["tiny.tflite"]
     assert (tmp_path / "tiny.tflite").read_bytes() == b"the old model"
 
@@ -139,3 +220,23 @@ def test_a_model_whose_golden_output_is_off_leaves_the_old_one_in_place(untraine
 def test_a_file_that_is_no_model_is_refused():
     with pytest.raises(GateFailed, match="refuses the model"):
         run_on_edge(card(), b"\x00" * 100, some_windows(1))
+
+
+def test_a_cell_that_a_steady_signal_fills_is_not_clipped_on_the_edge():
+    network = with_random_weights("tiny")
+    lstm = next(layer for layer in network.model(None).layers if "lstm" in layer.name)
+    shapes = [w.shape for w in lstm.get_weights()]
+    at = next(
+        i
+        for i in range(len(network.weights))
+        if [w.shape for w in network.weights[i : i + 3]] == shapes
+    )
+    # Gates wide open: after 32 steps the cells are near 32, then the input turns and empties them.
+    bias = network.weights[at + 2]
+    bias[:48] = 6
+    network.weights[at] *= 3
+    windows = np.repeat(some_windows(8)[:, :1], 128, axis=1)
+    windows[:, 64:] *= -1
+    expected = network.model(None).predict(windows, verbose=0)
+    edge = run_on_edge(card(), convert(network, "float", windows), windows)
+    assert np.abs(edge.raw - expected).max() < 1e-4

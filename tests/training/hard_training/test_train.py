@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -6,9 +8,12 @@ pytestmark = pytest.mark.training
 
 from hard_training.augmentation import Augmentation  # noqa: E402 - after the skip
 from hard_training.models import ARCHITECTURES  # noqa: E402
-from hard_training.produce import INPUT, transitions  # noqa: E402
-from hard_training.train import fit, fit_temperature  # noqa: E402
+from hard_training.produce import transitions  # noqa: E402
+from hard_training.recipe import Recipe  # noqa: E402
+from hard_training.train import calibrated, fit, fit_temperature  # noqa: E402
 from hard_training.windows import LabelledWindows  # noqa: E402
+
+INPUT = Recipe(name="x", placement="pocket", data_sets=("motionsense",)).input
 
 
 def made_up_windows(n, seed=0):
@@ -20,10 +25,10 @@ def made_up_windows(n, seed=0):
     return LabelledWindows(values, label, np.arange(n) // 2 % 2, np.zeros(n, np.int64))
 
 
-def fitted(epochs, seed, on_epoch=lambda *_: None, **turned):
+def fitted(epochs, seed=0, on_epoch=None, checkpoint=None, arch="conv-lstm", **turned):
     train, validation = made_up_windows(128), made_up_windows(32, seed=1)
     return fit(
-        ARCHITECTURES["conv-lstm"],
+        ARCHITECTURES[arch],
         INPUT,
         2,
         train,
@@ -32,27 +37,75 @@ def fitted(epochs, seed, on_epoch=lambda *_: None, **turned):
         epochs=epochs,
         seed=seed,
         on_epoch=on_epoch,
+        checkpoint=checkpoint,
     )
 
 
+def same_weights(one, other):
+    both = zip(one.model.get_weights(), other.model.get_weights(), strict=True)
+    return all((a == b).all() for a, b in both)
+
+
 def test_the_epoch_that_does_best_is_kept_and_a_seed_makes_it_the_same_again():
-    shares = []
-    result = fitted(3, 0, lambda _, share_right: shares.append(share_right))
-    assert len(shares) == 3
+    told = []
+    result = fitted(3, on_epoch=told.append)
+    shares = [epoch.validation_share_right for epoch in told]
+    assert result.history == tuple(told)
     assert shares[result.best_epoch - 1] == max(shares)
-    again = fitted(3, 0)
-    both = zip(result.model.get_weights(), again.model.get_weights(), strict=True)
-    assert all((a == b).all() for a, b in both)
+    assert same_weights(result, fitted(3))
+    assert not same_weights(result, fitted(3, seed=1))
     probs = result.model.predict(made_up_windows(32, seed=1).values, verbose=0)
     assert (probs.argmax(axis=1) == np.arange(32) % 2).mean() == pytest.approx(max(shares))
 
 
+def test_a_training_that_was_cut_off_goes_on_to_the_same_weights_bit_for_bit(tmp_path):
+    checkpoint = tmp_path / "checkpoint.npz"
+
+    def cut_off(epoch):
+        if epoch.number == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fitted(4, on_epoch=cut_off, checkpoint=checkpoint)
+    told = []
+    resumed = fitted(4, on_epoch=told.append, checkpoint=checkpoint)
+    whole = fitted(4)
+    assert [epoch.number for epoch in told] == [1, 2, 3, 4]
+    assert resumed.history == whole.history
+    assert resumed.best_epoch == whole.best_epoch
+    assert same_weights(resumed, whole)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.npz"]
+
+
+def test_a_checkpoint_of_another_training_or_a_damaged_one_is_not_used(tmp_path):
+    checkpoint = tmp_path / "checkpoint.npz"
+    fitted(1, seed=1, checkpoint=checkpoint, arch="cnn")
+    after_another = fitted(1, checkpoint=checkpoint, arch="cnn")
+    checkpoint.write_bytes(checkpoint.read_bytes()[:2000])
+    after_damage = fitted(1, checkpoint=checkpoint, arch="cnn")
+    assert same_weights(after_another, after_damage)
+
+
+def test_training_ends_where_patience_does():
+    patient = replace(ARCHITECTURES["tiny"], patience=2, learning_rate=1e-9)
+    train, validation = made_up_windows(64), made_up_windows(32, seed=1)
+    result = fit(
+        patient, INPUT, 2, train, validation, augmentation=Augmentation(), epochs=9, seed=0
+    )
+    assert len(result.history) == result.best_epoch + 2 < 9
+
+
 def test_where_the_heading_is_open_the_best_epoch_is_that_for_any():
     # Up along x or along y: a heading turns one into the other, so they can't be told apart.
-    told, untold = [], []
-    fitted(3, 0, lambda _, share_right: told.append(share_right))
-    fitted(3, 0, lambda _, share_right: untold.append(share_right), any_heading=True)
-    assert max(untold) < 0.8 < max(told)
+    told, untold = fitted(3).history, fitted(3, any_heading=True).history
+    best, worst = (max(e.validation_share_right for e in epochs) for epochs in (told, untold))
+    assert worst < 0.8 < best
+
+
+def test_calibration_by_one_changes_nothing_and_by_two_takes_the_root():
+    probs = np.array([[0.8, 0.2]], np.float32)
+    assert calibrated(probs, 1) == pytest.approx(probs)
+    assert calibrated(probs, 2) == pytest.approx(np.array([[2 / 3, 1 / 3]]))
 
 
 def test_the_temperature_that_made_probabilities_too_sure_is_found_again():

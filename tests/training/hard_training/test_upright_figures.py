@@ -3,7 +3,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from hard_training.upright_figures import SP_SW_HAR, measure
+from hard_training.datasets import DATA_SETS
+from hard_training.upright_figures import measure
 
 
 def test_made_up_steps_are_gait_and_made_up_rest_is_not(motionsense):
@@ -33,7 +34,7 @@ def test_the_phone_of_sp_sw_har_is_read_with_walks_and_turns_as_one(tmp_path):
         archive.writestr("DATA/s03/s03_02_sp.csv", text)
         archive.writestr("DATA/s03/s03_02_sw.csv", text)
         archive.writestr("DATA/executions_info.csv", "x\n")
-    (recording,) = SP_SW_HAR.recordings(tmp_path)
+    (recording,) = DATA_SETS["sp-sw-har"].recordings(tmp_path)
     assert (recording.person, recording.order) == (3, 2)
     assert [s.label for s in recording.segments] == [
         "sitting",

@@ -1,10 +1,13 @@
+from collections import Counter
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from hard.api import Declared, SampleBatch, UnusableInput
 from hard.card import ModelInput
 from hard_training.datasets import Recording, Segment
-from hard_training.windows import labelled_windows
+from hard_training.windows import LabelledWindows, labelled_windows, on_grid
 
 PERIOD_NS = 20_000_000
 INPUT = ModelInput(
@@ -110,3 +113,62 @@ def test_in_the_devices_frame_nothing_is_turned():
 def test_no_recordings_are_no_windows():
     assert labelled_windows([], ["walking"], UPRIGHT).values.shape == (0, 128, 6)
     assert labelled_windows([], ["walking"], INPUT).values.shape == (0, 128, 6)
+
+
+def test_each_window_says_when_it_begins():
+    whole, _, _ = recording(640, (100, 640, "walking"))
+    windows = labelled_windows([whole], ["walking"], INPUT)
+    assert windows.t_start.tolist() == [64 * PERIOD_NS * i for i in range(1, 9)]
+    late = windows.part(windows.t_start > 300 * PERIOD_NS)
+    assert late.t_start.tolist() == windows.t_start[4:].tolist()
+    assert len(late.values) == len(late.label) == 4
+
+
+def test_windows_made_up_without_a_time_have_none():
+    label = np.zeros(3, np.int64)
+    made_up = LabelledWindows(np.zeros((3, 128, 6), np.float32), label, label, label)
+    assert made_up.t_start.tolist() == [0, 0, 0]
+
+
+def test_still_takes_in_every_posture_that_is_not_asked_for_itself():
+    parts = (0, 200, "sitting"), (200, 400, "laying"), (400, 640, "walking")
+    mixed, _, _ = recording(640, *parts)
+    merged = labelled_windows([mixed], ["walking", "still"], INPUT)
+    assert merged.label.tolist() == [1, 1, 1, 1, 1, 1, 0, 0, 0]
+    apart = labelled_windows([mixed], ["still", "laying"], INPUT)
+    assert apart.label.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_the_accelerometer_alone_is_the_first_three_channels():
+    whole, _, _ = recording(640, (0, 640, "walking"))
+    accel = INPUT.model_copy(update={"channels": INPUT.channels[:3]})
+    six, three = (labelled_windows([whole], ["walking"], wanted) for wanted in (INPUT, accel))
+    assert (six.values[:, :, :3] == three.values).all()
+    assert three.values.dtype == six.values.dtype == np.float32
+
+
+@pytest.mark.parametrize("wanted", [INPUT, UPRIGHT])
+def test_a_recording_on_the_grid_gives_the_windows_of_the_recording(wanted):
+    sit, walk = worn((0, 0, 1), 1, steps_m_s2=0), worn((0, -1, 0), 2, steps_m_s2=4)
+    gridded = [on_grid(one, wanted, Counter()) for one in (sit, walk)]
+    direct = labelled_windows([sit, walk], ["sitting", "walking"], wanted)
+    again = labelled_windows(gridded, ["sitting", "walking"], wanted)
+    for name in ("values", "label", "person", "recording", "t_start"):
+        assert np.array_equal(getattr(direct, name), getattr(again, name)), name
+
+
+def test_what_the_edge_rejects_is_counted_where_that_is_asked_for():
+    wrong, _, _ = recording(640, (0, 640, "walking"), accel_unit="m/s2")
+    right, _, _ = recording(640, (0, 640, "walking"))
+    counts = Counter()
+    windows = labelled_windows([wrong, right], ["walking"], INPUT, counts)
+    assert set(windows.recording.tolist()) == {1}
+    assert counts["rejected"] > 0
+
+
+def test_two_devices_on_one_person_each_have_their_own_up():
+    one = replace(worn((0, -1, 0), 1, steps_m_s2=4), device="phone-1")
+    other = replace(worn((1, 0, 0), 2, steps_m_s2=4, seconds=9), device="phone-2")
+    windows = labelled_windows([one, other], ["walking"], UPRIGHT)
+    vertical = windows.values[:, :, 2].mean(axis=1)
+    assert vertical == pytest.approx(9.81, abs=0.5)

@@ -1,0 +1,83 @@
+"""The days of every stream, for any number of sinks that come when they like.
+
+The pipeline's thread tells it of events and of the time; sinks' threads ask what has changed.
+Nothing is decided or kept here: after a restart the event log tells it again what was said.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from hard.daily import Days
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import tzinfo
+
+    from hard.api import DaySummary, Event
+
+__all__ = ["EVERY_S", "SummaryBoard"]
+
+EVERY_S = 60.0
+"""A bout that goes on changes its day this often, not with every window."""
+_MAX_STREAMS = 10_000
+
+
+class SummaryBoard:
+    """Today and the day before of each stream; `zone_of(stream)` gives its time zone."""
+
+    def __init__(self, zone_of: Callable[[str], tzinfo], max_streams: int = _MAX_STREAMS) -> None:
+        self._zone_of, self._max_streams = zone_of, max_streams
+        self._days: OrderedDict[str, Days] = OrderedDict()  # the longest unchanged first
+        self._told_s: dict[str, float] = {}  # when each stream was summed up last, monotonic
+        self._lock = threading.Lock()
+        self._shown: OrderedDict[tuple[str, str], tuple[int, DaySummary]] = OrderedDict()
+        self._version = 0
+
+    def take(self, event: Event) -> None:
+        """Take note of an event, in the order in which they are decided."""
+        if event.stream not in self._days:
+            self._days[event.stream] = Days(event.stream, self._zone_of(event.stream))
+        self._days.move_to_end(event.stream)
+        self._days[event.stream].take(event)
+        self._told_s.pop(event.stream, None)
+        while len(self._days) > self._max_streams:
+            self._forget(next(iter(self._days)))
+
+    def reach(self, stream: str, now_ns: int) -> None:
+        """Sum a stream up until data time `now_ns`, if that is due."""
+        days, now_s = self._days.get(stream), time.monotonic()
+        if days is None or now_s < self._told_s.get(stream, -EVERY_S) + EVERY_S:
+            return
+        self._told_s[stream] = now_s
+        summaries = days.summaries(now_ns)
+        kept = {summary.date for summary in summaries}
+        with self._lock:
+            for key in [key for key in self._shown if key[0] == stream and key[1] not in kept]:
+                del self._shown[key]
+            for summary in summaries:
+                key = (stream, summary.date)
+                if key not in self._shown or self._shown[key][1] != summary:
+                    self._version += 1
+                    self._shown[key] = (self._version, summary)
+                    self._shown.move_to_end(key)
+
+    def since(self, version: int) -> tuple[int, list[DaySummary]]:
+        """Return the present version and what changed after `version`; of a stream older first."""
+        with self._lock:
+            changed: list[DaySummary] = []
+            for at, summary in reversed(self._shown.values()):
+                if at <= version:
+                    break
+                changed.append(summary)
+            return self._version, changed[::-1]
+
+    def _forget(self, stream: str) -> None:
+        del self._days[stream]
+        self._told_s.pop(stream, None)
+        with self._lock:
+            for key in [key for key in self._shown if key[0] == stream]:
+                del self._shown[key]

@@ -1,0 +1,103 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from hard_training.cli import app
+
+
+def invoked(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("command", ["crossval", "transfer", "stress", "streaming", "report"])
+def test_each_command_shows_an_example(command):
+    shown = invoked(command, "--help")
+    assert shown.exit_code == 0
+    assert f"hard-train {command}" in shown.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--data-set", "nothing"), "no data set 'nothing'"),
+        (("--data-set", "hapt", "--learners", "oracle"), "no learner oracle"),
+        (("--data-set", "hapt", "--folds", "1"), "--folds '1'"),
+        (("--data-set", "hapt", "--labels", "7"), "has 6 or 12"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_sentence(arguments, said, tmp_path):
+    shown = invoked("crossval", *arguments, "--data", tmp_path, "--out", tmp_path)
+    assert shown.exit_code == 1
+    assert said in shown.stderr
+    assert shown.stdout == ""
+
+
+@pytest.fixture
+def kept(monkeypatch, tmp_path):
+    monkeypatch.setenv("HARD_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "kept"
+
+
+@pytest.mark.training
+def test_learners_are_compared_without_the_test_people(motionsense, kept):
+    shown = invoked(
+        *("crossval", "--data-set", "motionsense", "--learners", "knn", "--folds", "2"),
+        *("--leaky", "--data", motionsense, "--out", kept, "--json"),
+    )
+    assert shown.exit_code == 0, shown.output
+    found = json.loads(shown.stdout)
+    assert set(found["rows"][0]["people"]) == {"1", "2", "4", "10"}
+    assert found["versions"]["numpy"]
+    assert not (kept / "test-openings.jsonl").exists()
+
+
+@pytest.mark.training
+def test_testing_on_the_official_people_is_logged_and_said(motionsense, kept):
+    command = (
+        *("crossval", "--data-set", "motionsense", "--learners", "knn", "--folds", "official"),
+        *("--data", motionsense, "--out", kept),
+    )
+    assert "opened 1 time so far" in invoked(*command).stderr
+    shown = invoked(*command)
+    assert "opened 2 times so far" in shown.stderr
+    (first, second) = map(json.loads, (kept / "test-openings.jsonl").read_text().splitlines())
+    assert first["figures"]["knn"] == second["figures"]["knn"]
+    assert first["what"] == second["what"]
+
+
+@pytest.mark.training
+def test_the_whole_way_to_another_set_ends_in_a_table(motionsense, kept):
+    shown = invoked(
+        *("transfer", "--train", "motionsense", "--test", "motionsense", "--learners", "knn"),
+        *("--frame", "device", "--data", motionsense, "--out", kept),
+    )
+    assert shown.exit_code == 0, shown.output
+    assert "recall of still" in shown.stdout
+
+
+def test_streaming_prints_both_decisions(motionsense):
+    shown = invoked("streaming", "pocket", "--data", motionsense)
+    assert shown.exit_code == 0, shown.output
+    assert "argmax" in shown.stdout
+    assert "as shipped" in shown.stdout
+    assert "validation people" in shown.stdout
+
+
+def test_evaluating_is_logged_where_it_is_told_to(motionsense, tmp_path):
+    shown = invoked("evaluate", "pocket", "--data", motionsense, "--log", tmp_path, "--json")
+    assert shown.exit_code == 0, shown.output
+    (line,) = map(json.loads, (tmp_path / "test-openings.jsonl").read_text().splitlines())
+    assert line["what"] == json.loads(shown.stdout)["model"]
+    assert line["data_set"] == "motionsense"
+
+
+def test_measuring_a_model_never_loads_tensorflow():
+    code = (
+        "import sys, hard_training.evaluation.stress, hard_training.evaluation.streaming,"
+        "hard_training.evaluation.report, hard_training.evaluation.commands;"
+        "sys.exit('tensorflow' in sys.modules or 'tf_keras' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
