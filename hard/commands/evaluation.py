@@ -98,7 +98,7 @@ def evaluate(
     platform: PlatformOption = None,
     start: StartOption = None,
 ) -> None:
-    """Measure events against labels: false events an hour, what is found, how late.
+    """Measure events against labels, and try other settings.
 
     Labels are a column `label`, NAME.labels.csv beside NAME.csv, annotations of a session, or what
     the format has; a label that the model does not have counts as unknown.  With --grid a * marks

@@ -13,6 +13,7 @@ from tests.hard.commands.calling import hard
 COMMANDS = [
     "replay",
     "inspect",
+    "evaluate",
     "run",
     "record",
     "status",
@@ -21,6 +22,7 @@ COMMANDS = [
     "check",
     "plugins",
     "doctor",
+    "schema",
     "simulate",
     "bench",
     "sources scan",
