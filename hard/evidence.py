@@ -34,6 +34,7 @@ _SAID = 0.9  # the likelihood of `unknown` where a gate speaks for it
 _UNSAID = 0.02
 _FLAT_S = 12.8
 _FLAT_RATIO = 1.18
+_MOVED_RATIO = 1.3  # white noise never gets there, and exceeds the one above in 3 % of cases
 _RESTING_RATIO = 1.5
 _QUIET_M_S2 = 0.3
 """More than any sensor's noise and less than any motion."""
@@ -50,9 +51,9 @@ class Weighed:
 class Evidence:
     """Weighs the windows of one stream, in order.
 
-    A body is never as still as a table: a posture needs the spread of acceleration to have varied
-    by a quarter within the last 13 s; until then the window speaks for `still`.  What stays within
-    a half for `off_body_after_s` lies somewhere, at the noise floor of its own sensor.
+    A body is never as still as a table: while the spread of acceleration has not varied for 13 s,
+    and at first until it has, a window that speaks for a posture speaks for `still`.  What stays
+    within a half for `off_body_after_s` lies somewhere, at the noise floor of its own sensor.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Evidence:
     def reset(self) -> None:
         """Forget the past."""
         self._spreads.clear()
+        self._flat = True  # until it moves
         self._rest_since: int | None = None
         self._rest_low = self._rest_high = 0.0
 
@@ -105,9 +107,13 @@ class Evidence:
         return Weighed(likelihood, gate)
 
     def _is_flat(self, spread: float) -> bool:
+        """Tell whether nothing moves it; what once lay flat has to move visibly."""
         self._spreads.append(spread)
-        high = max(self._spreads)
-        return high <= _QUIET_M_S2 and high <= _FLAT_RATIO * min(self._spreads)
+        high, low = max(self._spreads), min(self._spreads)
+        settled = len(self._spreads) == self._spreads.maxlen
+        ratio = _MOVED_RATIO if self._flat else _FLAT_RATIO
+        self._flat = high <= _QUIET_M_S2 and high <= ratio * low and (self._flat or settled)
+        return self._flat
 
     def rests_since(self, begin: int, end: int, spread: float | None) -> int | None:
         """Return since when the device has lain at its noise floor, None unless for long enough.

@@ -121,7 +121,7 @@ def doctor(
 def schema(
     name: Annotated[str, typer.Argument(help="event, state or summary.")],
 ) -> None:
-    """Print the JSON Schema of what is published: events, states, daily summaries."""
+    """Print the JSON Schema of events, states and summaries."""
     from hard.schema import NAMES, published  # noqa: PLC0415
 
     if name not in NAMES:
