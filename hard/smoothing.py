@@ -61,9 +61,11 @@ class FixedLag:
         del after_s
         seen = [max(p, _LEAST) for p in likelihood]
         came = seen
-        if self._latest:
-            expected = [sum(map(mul, self._latest, column)) for column in self._columns]
-            came = list(map(mul, expected, seen))
+        if before := self._latest:
+            came = [
+                sum(map(mul, before, column)) * p
+                for column, p in zip(self._columns, seen, strict=True)
+            ]
         self._latest = _normalised(came)
         self._owed.append((self._latest, seen))
         return self._look_back() if len(self._owed) > self.lag else None
@@ -84,9 +86,9 @@ class FixedLag:
         filtered, _ = self._owed.popleft()
         if not self._owed:
             return filtered
-        ahead = [1.0] * len(filtered)
+        ahead: list[float] = []
         for _, likelihood in reversed(self._owed):
-            seen = list(map(mul, likelihood, ahead))
+            seen = list(map(mul, likelihood, _normalised(ahead))) if ahead else likelihood
             ahead = [sum(map(mul, row, seen)) for row in self._rows]
         return _normalised(list(map(mul, filtered, ahead)))
 
