@@ -17,6 +17,7 @@ from hard.api import NS_PER_S
 
 __all__ = [
     "STILL",
+    "TRAITS",
     "Channel",
     "Golden",
     "ModelCard",
@@ -40,6 +41,19 @@ class _Model(BaseModel):
 
 STILL = "still"
 """Resting, in a posture that is not known."""
+
+TRAITS = (
+    "log_spread",
+    "log_magnitude_spread",
+    "log_turn",
+    "roughness",
+    "mean_magnitude",
+    "log_peak",
+    "log_gyro",
+    "log_gyro_mean",
+    "gyro_roughness",
+)
+"""Traits of a window's signal (`hard.novelty`); the last three with a gyroscope only."""
 
 
 class ModelInput(_Model):
@@ -175,6 +189,8 @@ class ModelCard(_Model):
             raise ValueError(f"golden.window must be {rows} x {columns}")
         if len(self.golden.output) != n:
             raise ValueError(f"golden.output must have {n} values")
+        if self.usual is not None:
+            _check_usual(self.usual, n, uses_gyro=self.input.uses_gyro)
         return self
 
     @property
@@ -205,6 +221,20 @@ class ModelCard(_Model):
         except (ValueError, RecursionError) as error:
             raise ModelRefused(f"{path}: not a model card (JSON): {error}") from error
         return card, path.with_suffix(".tflite")
+
+
+def _check_usual(usual: Usual, labels: int, *, uses_gyro: bool) -> None:
+    """Raise ValueError unless the traits are those that are looked at, told of every label."""
+    traits = TRAITS if uses_gyro else TRAITS[:-3]
+    if usual.traits != traits:
+        raise ValueError(f"usual.traits must be {', '.join(traits)}")
+    n = len(traits)
+    if len(usual.means) != labels or any(len(row) != n for row in usual.means):
+        raise ValueError(f"usual.means must be {labels} rows of {n} traits")
+    if len(usual.precisions) != labels or any(
+        len(matrix) != n or any(len(row) != n for row in matrix) for matrix in usual.precisions
+    ):
+        raise ValueError(f"usual.precisions must be {labels} matrices of {n} x {n}")
 
 
 def _models_folder() -> Path:

@@ -7,7 +7,8 @@ out depends on the samples and their order of arrival, not on how they were cut 
     scale    to m/s² and rad/s in the Android frame; what is not finite is dropped and counted
     order    `hard.ordering`: final samples, sorted, or the end of a segment
     check    each 3 s against what was declared: nothing is used before the first that agree, nor
-             after two in a row that do not; a rate that no stamp can prove, against strides
+             after two in a row that do not, nor after a unit or a scale was found wrong until what
+             showed it shows the contrary; a rate that no stamp can prove, against strides
     bridge   gaps up to 0.2 s are filled; longer ones end a run
     grid     resampled values at k * period since the epoch, each with "valid" and "covered"
 """
@@ -57,9 +58,12 @@ MAX_TURN_RAD_S = 15.0
 MAX_TURN_AT_REST_RAD_S, REST_M_S2 = 0.5, 0.4
 """Standard deviations over 3 s: while the acceleration's is below the latter, a worn device's
 angular rate was never above 0.46 in 27 h of MotionSense and HAPT."""
+MAX_GRAVITY_ERROR = 0.15
+"""An accelerometer at rest is off by no more, even a cheap one that nobody calibrated."""
 MIN_STEADY_M_S2 = 4.0
 """The mean acceleration over 3 s of a worn device was never below 4.1 in the same 27 h."""
 _MOST = 30.0
+_MOVES_M_S2 = 1.0  # as walking does
 _GRID_POINTS_AT_ONCE = 16384
 REGRESSED_NS = NS_PER_S // 4
 """Jittering stamps are regressed over so much on either side."""
@@ -143,6 +147,9 @@ class Conditioner:
         self._counted = False  # whether the accelerometer's stamps were made from its stated rate
         self._strides: StatedRate | None = None  # what weighs that rate, in this segment
         self._wrong_rate: str | None = None  # what it found
+        self._gyro_unit: Unit | None = None  # as declared
+        self._suspicion: _Suspicion | None = None
+        self._redeclared_ns = 0  # a tile that begins earlier tells nothing of the new unit
         self._unuse()
 
     def _unuse(self) -> None:
@@ -171,11 +178,19 @@ class Conditioner:
             samples = self._scaled(batch)
             if len(samples.t):
                 message.append(samples)
+                if batch.sensor == "gyro" and batch.declared.unit != self._gyro_unit:
+                    self._redeclare(batch.declared.unit, int(samples.t[0]))
         if self._cause == _TWO_CLOCKS and self._clock.conflict:
             self._counts["two_clocks"] += sum(len(samples.t) for samples in message)
             return
         for settled in self._orderer.feed(message, int(max_delay_s * NS_PER_S)):
             yield from self._take(settled)
+
+    def _redeclare(self, unit: Unit, t: int) -> None:
+        """Take the gyroscope's unit from data time `t` on: what was held against it is settled."""
+        if self._gyro_unit is not None:
+            self._suspicion, self._redeclared_ns = None, t
+        self._gyro_unit = unit
 
     def _refuse_two_clocks(self, batches: Sequence[SampleBatch]) -> Iterator[Conditioned]:
         if self._cause != _TWO_CLOCKS:
@@ -238,7 +253,8 @@ class Conditioner:
                 yield SegmentEnd(self.reached_ns)
             if self._tracks:
                 self.segment += 1
-            self._strides = self._wrong_rate = None
+            self._strides = self._wrong_rate = self._suspicion = None
+            self._redeclared_ns = 0
             self._unuse()
 
     def _try(self, settled: Settled, *, ends: bool) -> Generator[Conditioned, None, Settled | None]:
@@ -296,6 +312,8 @@ class Conditioner:
             if n:
                 tile[sensor] = Samples(sensor, track.t[:n], track.x[:n])
         reason, used = (self._wrong_rate, []) if self._wrong_rate else self._judge(tile)
+        if self._suspicion is not None:
+            reason = self._suspicion.weigh(reason, tile)
         if reason is None:
             self._used = used
             self._tracks = {s: self._tracks[s] for group in used for s in group}
@@ -317,6 +335,12 @@ class Conditioner:
 
     def _say(self, reason: str | None, now: int) -> Iterator[Verdict]:
         """Yield a verdict if it is another one than the last."""
+        if reason is None:
+            self._suspicion = None
+        elif now >= self._redeclared_ns + CHECK_NS and (
+            self._suspicion is None or reason != self._suspicion.reason
+        ):
+            self._suspicion = _suspicion(reason) or self._suspicion
         cause = "ok" if reason is None else _FIGURE.sub("", reason)
         if cause != self._cause:
             self._cause = cause
@@ -408,11 +432,44 @@ _GYRO_UNIT_AT_REST = (
     "wrong unit: the gyroscope turns to and fro while the accelerometer rests: the data are likely "
     "in degrees per second; declare that (gyro_unit, --gyro-unit)"
 )
+_GYRO_UNITS = {_GYRO_UNIT, _GYRO_UNIT_AT_REST}
+_WRONG_SCALE = "wrong scale: "
+_CORRECT_SCALE = "correct the factor to the range that the accelerometer is set to (accel_scale)"
 _TO_BE_SEEN_TWICE = (_NO_GRAVITY_IN_MOTION, _GYRO_UNIT_AT_REST)
 _SIGN_UNKNOWN = (
     "sign unknown: iOS and Android report opposite signs and the data do not say which; "
     'set platform = "ios" or platform = "android" for this source'
 )
+
+
+class _Suspicion:
+    """A unit or a scale was found wrong that only some tiles can tell: it stays so until refuted.
+
+    A gyroscope in deg/s passes for one in rad/s while its wearer hardly turns, so only 30 s of
+    motion that all agree refute it; a wrong scale shows at rest, so a rest of 3 s with gravity
+    does.
+    """
+
+    def __init__(self, reason: str, tiles: int, *, at_rest: bool) -> None:
+        self.reason = reason
+        self._tiles, self._at_rest = tiles, at_rest
+        self._agreed = 0
+
+    def weigh(self, reason: str | None, tile: dict[Sensor, Samples]) -> str | None:
+        """Return what is wrong with a tile of which `_judge` said `reason`, None once refuted."""
+        if reason is not None:
+            self._agreed = 0
+            return self.reason if {reason, self.reason} <= _GYRO_UNITS else reason
+        felt = tile["accel" if "accel" in tile else "linear_accel"].x
+        spread = float(felt.var(axis=0).sum()) ** 0.5
+        self._agreed += spread < REST_M_S2 if self._at_rest else spread > _MOVES_M_S2
+        return None if self._agreed >= self._tiles else self.reason
+
+
+def _suspicion(reason: str) -> _Suspicion | None:
+    if reason in _GYRO_UNITS:
+        return _Suspicion(reason, 10, at_rest=False)
+    return _Suspicion(reason, 1, at_rest=True) if reason.startswith(_WRONG_SCALE) else None
 
 
 def _rate_hz(t: NDArray[np.int64]) -> float:
@@ -460,6 +517,9 @@ def _judge_gravity(x: NDArray[np.float64]) -> str | None:
         return f"wrong unit: {found}: the data are likely in g; {declare}"
     if mean < MIN_STEADY_M_S2:
         return f"{found}: {_NO_GRAVITY}" if norm < 6 else _NO_GRAVITY_IN_MOTION
+    at_rest = float(x.var(axis=0).sum()) < REST_M_S2**2
+    if at_rest and abs(mean / STANDARD_GRAVITY_M_S2 - 1) > MAX_GRAVITY_ERROR:
+        return f"{_WRONG_SCALE}{found}; {_CORRECT_SCALE}"
     return None
 
 
@@ -538,8 +598,11 @@ class _Watch:
         mean = np.add.reduceat(x, edges[total][:-1]) / n[total][:, None]
         steady = np.sqrt((mean * mean).sum(axis=1))
         fine &= (steady > 1.01 * MIN_STEADY_M_S2) & (rms[total] < 0.7 * _MOST)
+        varies = rms[total] ** 2 - steady**2
+        off = np.abs(steady / STANDARD_GRAVITY_M_S2 - 1) > 0.99 * MAX_GRAVITY_ERROR
+        fine &= ~off | (varies > (1.01 * REST_M_S2) ** 2)
         if "gyro" in n:
-            felt = rms[total] ** 2 - steady**2 if total == "accel" else rms["linear_accel"] ** 2
+            felt = varies if total == "accel" else rms["linear_accel"] ** 2
             moves = felt > (1.01 * REST_M_S2) ** 2
             fine &= (rms["gyro"] < 0.7 * MAX_TURN_RAD_S) & (
                 moves | (rms["gyro"] < 0.99 * MAX_TURN_AT_REST_RAD_S)

@@ -38,7 +38,7 @@ from pydantic import (
 
 from hard.card import ModelCard, ModelRefused
 from hard.conditioning import DEVICE_AXES, Axes, turn_of
-from hard.decision import DecisionSettings
+from hard.decision import UNKNOWN, DecisionSettings
 from hard.plugins import PluginError, create, explain, file_options
 from hard.recording import Limits
 from hard.zones import machine_zone, zone_named
@@ -368,13 +368,27 @@ def _unusable_folders(settings: Settings) -> Iterator[tuple[str, str]]:
 def _model_faults(settings: Settings) -> list[tuple[str, str]]:
     wanted = [("model.name", settings.model.name)]
     wanted += [(f"streams.{i}.model", r.model) for i, r in enumerate(settings.streams) if r.model]
-    faults = []
+    faults, states = [], {UNKNOWN: None}  # in the order of the cards
     for key, name in wanted:
         try:
-            ModelCard.load(name)
+            card, _ = ModelCard.load(name)
+            settings.decision.over(card)
         except ModelRefused as error:
             faults.append((key, str(error)))
-    return faults
+        else:
+            states |= dict.fromkeys(card.states)
+    return faults or list(_strange_states(settings.decision, states))
+
+
+def _strange_states(
+    decision: DecisionSettings, known: Collection[str]
+) -> Iterator[tuple[str, str]]:
+    """Yield the states that are set and that no model in use knows."""
+    for key in ("enter_at", "exit_at"):
+        for state in getattr(decision, key):
+            if state not in known:
+                told = f"{state!r} is nothing that the models tell; they tell {', '.join(known)}"
+                yield f"decision.{key}", told
 
 
 def _is_tables(value: Any) -> bool:

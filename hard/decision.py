@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hard.api import NS_PER_S, Event, Kind, Reason, Status, StreamState
+from hard.card import ModelRefused
 from hard.evidence import UNKNOWN, Evidence, transition_matrix
 from hard.smoothing import Averaged, FixedLag
 
@@ -42,6 +43,7 @@ __all__ = [
 ]
 
 OFF_BODY = "off_body"
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class DecisionSettings(BaseModel):
@@ -77,10 +79,10 @@ class DecisionSettings(BaseModel):
     exit: float = Field(
         default=0.5, ge=0, le=1, description="probability at which the present one holds on"
     )
-    enter_at: dict[str, float] = Field(
+    enter_at: dict[str, Probability] = Field(
         default={}, description="`enter` of single activities, by name"
     )
-    exit_at: dict[str, float] = Field(
+    exit_at: dict[str, Probability] = Field(
         default={}, description="`exit` of single activities, by name"
     )
     min_dwell_s: float = Field(
@@ -109,9 +111,20 @@ class DecisionSettings(BaseModel):
     )
 
     def over(self, card: ModelCard) -> Self:
-        """Return these settings, what is not set taken from the card."""
+        """Return these settings, what is not set taken from the card.
+
+        Raises `ModelRefused` for a card that sets what can't be set.
+        """
         given = {name: getattr(self, name) for name in self.model_fields_set}
-        return type(self).model_validate(dict(card.decision) | given)
+        try:
+            own = type(self).model_validate(card.decision)
+        except ValidationError as error:
+            faults = "; ".join(
+                f"decision.{'.'.join(map(str, e['loc']))}: {e['msg']} (it is {e['input']!r})"
+                for e in error.errors()
+            )
+            raise ModelRefused(f"the card of the model {card.name}: {faults}") from error
+        return own.model_copy(update=given)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -285,7 +298,7 @@ class Decision:
                     events += self.close("no_data", self._last_end)
                 else:
                     events += self.lapse(t_end)
-            events += self._enter_segment(windows.segment)
+            events += self._enter_segment(windows.segment, t_start)
             if self._status != "ok":
                 events += self._change("ok", t_start, t_end, None)
             # A window speaks for its centre ± half a stride, the first of a run from its start on.
@@ -382,19 +395,24 @@ class Decision:
 
     def verdict(self, verdict: Verdict) -> list[Event]:
         """Take what conditioning found about the signal."""
+        # By another segment's clock nobody knows how long the evidence has been over.
+        events = self.lapse(verdict.t) if verdict.segment == self._segment else []
         status, reason = verdict.status, verdict.reason
         changes = (status, reason) != (self._status, self._status_reason)
-        events = self.close("rejected", verdict.t) if status == "rejected" and changes else []
-        events += self._enter_segment(verdict.segment)
+        if status == "rejected" and changes:
+            events += self.close("rejected", verdict.t)
+        events += self._enter_segment(verdict.segment, verdict.t)
         self._known_at(verdict.t)
         return events + self._change(status, verdict.t, verdict.t, reason) if changes else events
 
-    def _enter_segment(self, segment: int) -> list[Event]:
-        """Go on in another segment, whose clock may be set back."""
+    def _enter_segment(self, segment: int, t: int) -> list[Event]:
+        """Go on in another segment at data time `t` of its clock, which may be set back."""
         if segment == self._segment:
             return []
         events = self._settle(self._last_end)
         self._segment, self._decided_ns, self._left_ns = segment, 0, 0
+        if self._status_since is not None:
+            self._status_since = min(self._status_since, t)
         return events
 
     def _settle(self, known: int | None) -> list[Event]:

@@ -13,25 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hard.card import TRAITS
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hard.card import Usual
 
 __all__ = ["TRAITS", "Novelty", "distances", "novelty", "traits"]
-
-TRAITS = (
-    "log_spread",
-    "log_magnitude_spread",
-    "log_turn",
-    "roughness",
-    "mean_magnitude",
-    "log_peak",
-    "log_gyro",
-    "log_gyro_mean",
-    "gyro_roughness",
-)
-"""Names of the columns of `traits`; the last three are there with a gyroscope only."""
 
 _ACCEL_FLOOR = 0.02  # m/s², below which nothing but the sensor's noise is told apart
 _TURN_FLOOR = 0.05
@@ -54,7 +43,8 @@ class Novelty:
 def traits(values: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return traits float64[w, 6 or 9] and turns float64[w] of windows float32[w, T, C].
 
-    A turn is the angle, in degrees, between mean acceleration in a window's first third and last.
+    Columns are in the order of `TRAITS`.  A turn is the angle, in degrees, between mean
+    acceleration in a window's first third and last.
     """
     by_channel = np.ascontiguousarray(values.transpose(0, 2, 1))  # sums run over a row's samples
     accel = by_channel[:, :3]

@@ -13,7 +13,6 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from hard.api import NS_PER_S, Annotation, SampleBatch
-from hard.replay import bouts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -166,16 +165,17 @@ class Plot:
         stack.stackplot(t, probs.T, labels=labels, step="mid")
         stack.set_ylim(0, 1)
         stack.set_title("probabilities", loc="left")
-        names = [*labels, "unknown", "no_data", "rejected"]
+        shown = [bout for bout in outcome.bouts if bout.stream == stream]
+        others = {bout.activity for bout in shown} - set(labels)
+        names = [*labels, *sorted(others)]
         colours = {label: f"C{i}" for i, label in enumerate(labels)}
-        for bout in bouts(outcome.events):
-            if bout.stream == stream:
-                line.barh(
-                    names.index(bout.activity),
-                    bout.seconds,
-                    left=(bout.t_start - base) / NS_PER_S,
-                    color=colours.get(bout.activity, "0.6"),
-                )
+        for bout in shown:
+            line.barh(
+                names.index(bout.activity),
+                bout.seconds,
+                left=(bout.t_start - base) / NS_PER_S,
+                color=colours.get(bout.activity, "0.6"),
+            )
         line.set_yticks(range(len(names)), names)
         line.set_title("timeline", loc="left")
         for axis in (signal, stack):

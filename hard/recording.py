@@ -605,7 +605,7 @@ def recordings_in(paths: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         inside = sorted(path.glob("*.json")) if path.is_dir() else []
-        ours = [p for p in inside if any(path.glob(f"{p.stem}.????.csv.gz"))]
+        ours = [p for p in inside if any(path.glob(f"{p.stem}.????*.csv.gz"))]
         found += ours or [path]
     return found
 
@@ -613,7 +613,7 @@ def recordings_in(paths: Iterable[Path]) -> list[Path]:
 def is_of_session(path: Path) -> bool:
     """Tell whether a file is a stream's metadata or rows in a session's folder."""
     if path.suffix == ".json":
-        return any(path.parent.glob(f"{path.stem}.????.csv.gz"))
+        return any(path.parent.glob(f"{path.stem}.????*.csv.gz"))
     metadata = path.with_name(f"{path.name.removesuffix('.csv.gz').rpartition('.')[0]}.json")
     return bool(_PART.fullmatch(path.name)) and metadata.is_file()
 

@@ -31,7 +31,7 @@ from hard.conditioning import DEVICE_AXES
 from hard.pipeline import Pipeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from hard.api import DaySummary, Event, Message, Source
     from hard.classifier import TFLiteClassifier
@@ -69,11 +69,25 @@ class Outcome:
     relative: bool = False  # stamps count from the recording's start
     first_ns: int | None = None
     last_ns: int | None = None
+    ends_ns: dict[str, int] = field(default_factory=dict)  # stream -> its last stamp
+    left_out: set[str] = field(default_factory=set)  # streams that were refused, and told so
 
     @property
     def faults(self) -> dict[str, int]:
         """What was skipped because the input is bad, by reason."""
         return {k: n for k, n in sorted(self.skipped.items()) if n}
+
+    @property
+    def bouts(self) -> list[Bout]:
+        """What was going on when; what lasts to the end of data ends there."""
+        return bouts(self.events, self.ends_ns)
+
+    @property
+    def rejections(self) -> list[Bout]:
+        """The first rejection of each stream and reason, but for streams that are left out."""
+        rejected = [bout for bout in self.bouts if bout.activity == "rejected"]
+        first = {(bout.stream, bout.reason): bout for bout in reversed(rejected)}
+        return [bout for bout in reversed(first.values()) if bout.stream not in self.left_out]
 
     @property
     def seconds(self) -> float:
@@ -250,6 +264,7 @@ class _Feed:
             self._ends[batch.sensor] = (max(before, last), spacing)
             outcome.first_ns = first if outcome.first_ns is None else min(outcome.first_ns, first)
             outcome.last_ns = last if outcome.last_ns is None else max(outcome.last_ns, last)
+            outcome.ends_ns[batch.stream] = max(outcome.ends_ns.get(batch.stream, last), last)
 
     def take(self, events: Sequence[Event]) -> None:
         """Keep and publish events; a stream whose first word is `rejected` is refused."""
@@ -274,6 +289,7 @@ class _Feed:
         if reasons and len(reasons) == sources:
             raise UnusableInput("\n".join(reasons))
         self._outcome.skipped["refused_streams"] += len(reasons)
+        self._outcome.left_out |= {k for k, of in self._sources.items() if of in self._refused}
         for reason in reasons:
             _log.warning("left out: %s", reason)
 
@@ -303,6 +319,7 @@ class Bout:
     t_end: int
     activity: str
     confidence: float | None
+    reason: str | None = None  # of a rejection
 
     @property
     def seconds(self) -> float:
@@ -310,28 +327,45 @@ class Bout:
         return (self.t_end - self.t_start) / NS_PER_S
 
 
-def bouts(events: Sequence[Event]) -> list[Bout]:
-    """Return what was going on when, in the order of (start, stream): bouts, and `no_data`."""
-    found = []
-    silent: dict[str, int] = {}
+def bouts(events: Sequence[Event], ends_ns: Mapping[str, int] | None = None) -> list[Bout]:
+    """Return what was going on when, in the order of (start, stream).
+
+    That is bouts, `no_data` and `rejected`; one of those two that nothing ends lasts until its
+    stream's last stamp in `ends_ns`.  They give way to the bout behind them, whose onset may lie
+    before the verdict that let it begin.
+    """
+    found: dict[str, list[Bout]] = {}
+    silent: dict[str, Event] = {}
     for event in events:
+        rows = found.setdefault(event.stream, [])
         if event.kind == "exit" and event.activity is not None and event.t_end is not None:
-            found.append(
+            if rows and rows[-1].confidence is None and event.t_start < rows[-1].t_end:
+                rows[-1] = replace(rows[-1], t_end=max(event.t_start, rows[-1].t_start))
+            rows.append(
                 Bout(event.stream, event.t_start, event.t_end, event.activity, event.confidence)
             )
-        elif event.status in {"no_data", "rejected"}:
-            silent[event.stream] = event.t_start
-        elif event.status == "ok" and event.stream in silent:
-            start = silent.pop(event.stream)
-            found.append(Bout(event.stream, start, event.t_start, event.previous or "", None))
-    return sorted(found, key=lambda bout: (bout.t_start, bout.stream))
+        elif event.kind == "status":
+            if (since := silent.pop(event.stream, None)) is not None:
+                rows.append(_silent(since, event.t_start))
+            if event.status in {"no_data", "rejected"}:
+                silent[event.stream] = event
+    for stream, since in silent.items():
+        found[stream].append(_silent(since, max(since.t_decided, (ends_ns or {}).get(stream, 0))))
+    lasting = (bout for rows in found.values() for bout in rows if bout.t_end > bout.t_start)
+    return sorted(lasting, key=lambda bout: (bout.t_start, bout.stream))
+
+
+def _silent(since: Event, t_end: int) -> Bout:
+    """Return the stretch without an activity that a change of status began."""
+    return Bout(since.stream, since.t_start, t_end, str(since.status), None, since.reason)
 
 
 def timeline(outcome: Outcome) -> str:
-    """Return the bouts as a table for people: from, to, duration, activity, confidence."""
-    rows = bouts(outcome.events)
+    """Return the bouts as a table for people: from, to, duration, activity, confidence, why."""
+    rows = outcome.bouts
     several = len({bout.stream for bout in rows}) > 1
-    head = ["from", "to", "duration", "activity", "confidence"]
+    told = any(bout.reason for bout in rows)
+    head = ["from", "to", "duration", "activity", "confidence", *(["why"] if told else [])]
     table = [[*(["stream"] if several else []), *head]]
     for bout in rows:
         sure = "" if bout.confidence is None else f"{bout.confidence:.0%}"
@@ -343,6 +377,7 @@ def timeline(outcome: Outcome) -> str:
                 duration(bout.seconds),
                 bout.activity,
                 sure,
+                *([bout.reason or ""] if told else []),
             ]
         )
     return aligned(table, right={"duration", "confidence"})
@@ -352,7 +387,7 @@ def summary(outcome: Outcome) -> str:
     """Return the time per activity, the longest first, as a table for people."""
     spent: Counter[str] = Counter()
     times: Counter[str] = Counter()
-    for bout in bouts(outcome.events):
+    for bout in outcome.bouts:
         spent[bout.activity] += round(bout.seconds * 1000)
         times[bout.activity] += 1
     total = sum(spent.values()) or 1

@@ -77,7 +77,9 @@ class Models:
         from hard.classifier import TFLiteClassifier  # noqa: PLC0415
 
         if name not in self._loaded:
-            self._loaded[name] = TFLiteClassifier.load(name)
+            model = TFLiteClassifier.load(name)
+            self._settings.decision.over(model.card)
+            self._loaded[name] = model
         return self._loaded[name]
 
     def load_all(self) -> None:

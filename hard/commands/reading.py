@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import json
+from typing import TYPE_CHECKING, Any, get_args
+
+import typer
 
 from hard.commands.terminal import BAD_USAGE, fail
 
@@ -12,7 +15,7 @@ if TYPE_CHECKING:
 
     from hard.api import Source
 
-__all__ = ["file_sources", "recordings_named", "refuse_overwriting"]
+__all__ = ["file_sources", "recordings_named", "refuse_overwriting", "session_metadata"]
 
 _MOST_NAMED = 12
 """So many sessions of a folder are named."""
@@ -30,7 +33,10 @@ def refuse_overwriting(files: Sequence[Path], *outputs: Path | None) -> None:
 
 
 def recordings_named(paths: Sequence[Path]) -> list[Path]:
-    """Put in the place of each session its streams; exit where a folder of sessions is named."""
+    """Put in the place of each session its streams with samples.
+
+    Exits where a folder of sessions is named, or a session without any samples.
+    """
     from hard.recording import recordings_in  # noqa: PLC0415
 
     for path in paths:
@@ -42,13 +48,38 @@ def recordings_named(paths: Sequence[Path]) -> list[Path]:
                 named = ", ".join(map(str, sessions[-_MOST_NAMED:]))
                 earlier = f" (and {more} earlier)" if more > 0 else ""
                 fail(f"{path}: not a session but a folder of them; name one: {named}{earlier}")
-    return recordings_in(paths)
+    found = [path for path in recordings_in(paths) if path in paths or _has_samples(path)]
+    if not found:
+        fail("nothing is left to read: record again")
+    return found
+
+
+def session_metadata(path: Path) -> dict[str, Any]:
+    """Return what a session says of the stream whose metadata `path` is; {} for anything else."""
+    from hard.recording import is_of_session  # noqa: PLC0415
+
+    if path.suffix != ".json" or not is_of_session(path):
+        return {}
+    try:
+        body = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}  # reading its samples will say so
+    return body if isinstance(body, dict) else {}
+
+
+def _has_samples(path: Path) -> bool:
+    """Say so where a session's stream has but labels and silences."""
+    if session_metadata(path).get("declared") == {}:
+        typer.echo(f"left out: {path}: it has labels or silences and no samples", err=True)
+        return False
+    return True
 
 
 def file_sources(files: Sequence[Path], options: Mapping[str, Any]) -> list[Source[Any]]:
     """Return one `file` source a recording; two of one name get a number behind it."""
     from hard.plugins import PluginError, create  # noqa: PLC0415
 
+    _check_words(options)
     sources: list[Any] = []
     streams: set[str] = set()
     for path in files:
@@ -70,3 +101,22 @@ def file_sources(files: Sequence[Path], options: Mapping[str, Any]) -> list[Sour
         source.config = source.config.model_copy(update={"stream": stream})
         sources.append(source)
     return sources
+
+
+def _check_words(options: Mapping[str, Any]) -> None:
+    """Exit where an option is none of the words that it may be."""
+    from hard.plugins import load  # noqa: PLC0415
+
+    fields = load("sources", "file").Config.model_fields
+    for key, given in options.items():
+        words = _words(fields[key].annotation)
+        if words and given not in words:
+            what = key.replace("_", "-")
+            fail(f"--{what}: unknown {what} {given!r}; there are: {', '.join(words)}", BAD_USAGE)
+
+
+def _words(annotation: Any) -> list[str]:
+    """Return the words of the literals in a type."""
+    if isinstance(annotation, str):
+        return [annotation]
+    return [word for part in get_args(annotation) for word in _words(part)]

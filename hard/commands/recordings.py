@@ -8,6 +8,7 @@ import logging
 import threading
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,7 +25,12 @@ from hard.commands.options import (
     StartOption,
     reading_options,
 )
-from hard.commands.reading import file_sources, recordings_named, refuse_overwriting
+from hard.commands.reading import (
+    file_sources,
+    recordings_named,
+    refuse_overwriting,
+    session_metadata,
+)
 from hard.commands.terminal import (
     BAD_USAGE,
     INTERRUPTED,
@@ -35,11 +41,12 @@ from hard.commands.terminal import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from hard.api import DaySummary, Event, Source
+    from hard.classifier import TFLiteClassifier
     from hard.config import Configuration
-    from hard.decision import Explained
+    from hard.decision import DecisionSettings, Explained
     from hard.explaining import Stretch
     from hard.inspection import Inspection
     from hard.outputs import Plot
@@ -115,7 +122,10 @@ def replay(
     refuse_overwriting(files, predictions, plot)
     sources = file_sources(recordings_named(files), given)
     stretch = _stretch(begin, end, explain=explain)
-    call = _Replay(sources, loaded(config), model, join, _pace(speed), stretch, as_json=as_json)
+    recorded = _recorded(sources, its_model=model is None) if config is None else {}
+    call = _Replay(
+        sources, loaded(config), model, recorded, join, _pace(speed), stretch, as_json=as_json
+    )
     outcome = call.run(publish, predictions, plot)
     if not outcome.windows:
         fail(
@@ -123,8 +133,68 @@ def replay(
             "model needs without a gap"
         )
     call.show(outcome, published=publish is not None)
-    if strict and outcome.faults:
+    if strict and (outcome.faults or outcome.rejections):
         raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """The model and the decision settings of a session's stream, None where there are none."""
+
+    model: str | None
+    decision: DecisionSettings | None
+
+
+def _recorded(sources: Sequence[Source[Any]], *, its_model: bool) -> dict[str, _Recorded]:
+    """Return what sessions tell of their streams; say once what can't be had."""
+    found: dict[str, _Recorded] = {}
+    lacking: dict[str, None] = {}  # in order
+    for source in sources:
+        if body := session_metadata(Path(source.name)):
+            model = _recorded_model(body, lacking) if its_model else None
+            found[source.config.stream_for(Path(source.name))] = _Recorded(
+                model, _recorded_decision(body, lacking)
+            )
+    for line in lacking:
+        typer.echo(line, err=True)
+    return found
+
+
+def _recorded_model(body: Mapping[str, Any], lacking: dict[str, None]) -> str | None:
+    from hard.card import ModelCard, bundled  # noqa: PLC0415
+
+    identity = str(body.get("model"))
+    name = identity.partition("@")[0]
+    if name in bundled() and ModelCard.load(name)[0].identity == identity:
+        return name
+    if "model" not in body:
+        lacking["the session names no model: name it with --model or -c"] = None
+    else:
+        told = f"recorded with the model {identity!r}, which is not installed here: "
+        lacking[f"{told}the configured one decides; give its card with --model"] = None
+    return None
+
+
+def _recorded_decision(
+    body: Mapping[str, Any], lacking: dict[str, None]
+) -> DecisionSettings | None:
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    from hard.decision import DecisionSettings  # noqa: PLC0415
+
+    try:
+        return DecisionSettings.model_validate(body.get("decision"), strict=False)
+    except ValidationError:
+        told = "the session does not tell the decision settings that it was recorded with, "
+        lacking[f"{told}or this hard does not know them: name its configuration with -c"] = None
+    return None
+
+
+def _stop(stop: threading.Event) -> None:
+    """Stop when told so; told again, end at once."""
+    if stop.is_set():
+        raise SystemExit(INTERRUPTED)
+    stop.set()
 
 
 @dataclass(frozen=True)
@@ -134,6 +204,7 @@ class _Replay:
     sources: list[Source[Any]]
     configuration: Configuration
     model: str | None
+    recorded: Mapping[str, _Recorded]
     join_s: float | None
     pace: float | None
     explained: Stretch | None
@@ -175,13 +246,13 @@ class _Replay:
         try:
             with (
                 self._watching(models, predictions, drawn) as watch,
-                on_interrupt(stop.set) as interrupted,
+                on_interrupt(partial(_stop, stop)) as interrupted,
                 progress() as tell,
             ):
                 models.load_all()
                 outcome = run_replay(
                     self.sources,
-                    models.choose,
+                    partial(self._choose, models),
                     join_s=self.join_s,
                     speed=self.pace,
                     watch=watch,
@@ -203,6 +274,17 @@ class _Replay:
             fail(f"{predictions}: can't be written: {error.strerror}")
         return outcome
 
+    def _choose(self, models: Models, stream: str) -> tuple[TFLiteClassifier, DecisionSettings]:
+        """Return what a stream was recorded with, or else what is configured."""
+        recorded = self.recorded.get(stream, _Recorded(None, None))
+        if recorded.model is not None and recorded.decision is not None:
+            return models.load(recorded.model), recorded.decision
+        model, decision = models.choose(stream)
+        return (
+            model if recorded.model is None else models.load(recorded.model),
+            recorded.decision or decision,
+        )
+
     @contextlib.contextmanager
     def _watching(
         self, models: Models, predictions: Path | None, drawn: Plot | None
@@ -221,7 +303,7 @@ class _Replay:
                 rows = PredictionsCsv(file, several=several)
 
             def watch(batch: Any) -> None:
-                labels = models.choose(batch.stream)[0].card.states
+                labels = self._choose(models, batch.stream)[0].card.states
                 if rows is not None:
                     rows.write(batch, labels)
                 if drawn is not None:
@@ -254,19 +336,22 @@ class _Replay:
 
     def show(self, outcome: Outcome, *, published: bool) -> None:
         """Print what was found, but for the events that were printed as they came."""
-        from hard.replay import bouts, day_table, summary, timeline  # noqa: PLC0415
+        from hard.replay import day_table, moment, summary, timeline  # noqa: PLC0415
 
         summaries = self._summaries(outcome)
         came_live = self.pace is not None and not published
         if self.as_json and not came_live:
             self._print(outcome.events)
-        elif not self.as_json and bouts(outcome.events):
+        elif not self.as_json and outcome.bouts:
             above = "\n" if came_live or self.explained is not None else ""
             days = f"\n\n{day_table(summaries)}" if summaries else ""
             typer.echo(f"{above}{timeline(outcome)}\n\n{summary(outcome)}{days}")
         if self.as_json:
             for day in summaries:
                 typer.echo(json.dumps({"summary": day.payload()}))
+        for bout in outcome.rejections:
+            begin, end = (moment(t, relative=outcome.relative) for t in (bout.t_start, bout.t_end))
+            typer.echo(f"{bout.stream}: rejected from {begin} to {end}: {bout.reason}", err=True)
         if outcome.faults:
             told = ", ".join(f"{n} {reason}" for reason, n in outcome.faults.items())
             typer.echo(f"skipped: {told}", err=True)

@@ -6,7 +6,7 @@ It reads what is there and leaves the clock, the units and the frame to conditio
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path  # noqa: TC003 - pydantic evaluates the annotation
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -58,9 +58,19 @@ class FileSource(Source[FileConfig]):
         self.log.info("%s: %s: %s", self.name, info.format, info.reason)
         if info.ignored:
             self.log.info("%s: ignored: %s", self.name, ", ".join(map(repr, info.ignored)))
-        with closing(recording.messages(self.skip)) as messages:
+
+        def skip(reason: str, detail: str) -> None:
+            self.skip(reason, detail)
+            if stop.is_set():  # bad rows may go on for minutes before the next message
+                raise _Stopped
+
+        with suppress(_Stopped), closing(recording.messages(skip)) as messages:
             for message in messages:
                 if stop.is_set():
                     return
                 if message:
                     emit(message)
+
+
+class _Stopped(Exception):  # noqa: N818 - not an error
+    """Told to stop within a stretch of bad rows."""

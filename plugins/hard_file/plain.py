@@ -6,6 +6,7 @@ See the README for the columns.  This is also the form in which other tools shou
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from hard.api import NS_PER_S, Declared, SampleBatch, UnusableInput
 from hard_file.labels import changes
 from hard_file.recording import Recording, RecordingInfo
-from hard_file.table import Columns, CsvFile, opened, quoted
+from hard_file.table import BLOCK_BYTES, Columns, CsvFile, opened, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,9 +56,7 @@ def open_plain(path: Path, options: Options) -> Recording:
         time="t_ns" if time == "t_ns" else None,
         label="label" if "label" in header else None,
     )
-    absolute = time == "t_ns" or (
-        time == "t_s" and abs(_first_second(path, columns)) >= RELATIVE_BELOW_S
-    )
+    absolute = time == "t_ns" or (time == "t_s" and abs(_first_second(path)) >= RELATIVE_BELOW_S)
     declared = _declared(columns, options, "epoch" if absolute or options.start else "relative")
     plain = _PlainCsv(
         path=path,
@@ -111,13 +110,23 @@ def _declared(
     return declared
 
 
-def _first_second(path: Path, columns: Columns) -> float:
-    """Return `t_s` of the first good row, 0 when there is none."""
+def _first_second(path: Path) -> float:
+    """Return the first `t_s`, 0 when there is none; refuse a file that begins without for long."""
+    columns = Columns(("t_s",))
     with opened(path) as stream:
-        for rows in CsvFile(stream, str(path)).rows(columns, lambda _reason, _detail: None):
+        blocks = CsvFile(stream, str(path)).rows(columns, lambda _reason, _detail: None)
+        for rows in islice(blocks, _BLOCKS_WITHOUT_TIME):
             if len(rows):
-                return float(rows.values[0, -1])
+                return float(rows.values[0, 0])
+        if next(blocks, None) is not None:
+            raise UnusableInput(
+                f"{path}: its first {_BLOCKS_WITHOUT_TIME * BLOCK_BYTES >> 20} MiB have not one "
+                "number in the column t_s; cut them off, or record again"
+            )
     return 0.0
+
+
+_BLOCKS_WITHOUT_TIME = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +142,14 @@ class _PlainCsv:
 
     def messages(self, skip: Skip) -> Iterator[Message]:
         """Yield one message per block of rows."""
-        label = ""
+        label, checked = "", self.columns.time is None
         with opened(self.path) as file:
             for read in CsvFile(file, str(self.path)).rows(self.columns, skip):
                 rows = self._in_range(read, skip)
                 t = self._stamps(rows)
+                if not checked and len(t) >= _FEWEST_STEPS:
+                    _check_unit(self.path, t)
+                    checked = True
                 values = rows.values.astype(np.float32)
                 message: list[SampleBatch | Annotation] = []
                 if len(t):
@@ -166,6 +178,25 @@ class _PlainCsv:
         seconds = rows.values[:, -1]
         whole = np.floor(seconds)  # apart from the rest, or the product would lose digits
         return self.start_ns + _rounded(whole) * NS_PER_S + _rounded((seconds - whole) * NS_PER_S)
+
+
+def _check_unit(path: Path, t: NDArray[np.int64]) -> None:
+    """Refuse stamps whose usual step is that of another unit: nothing is sampled at 100 kHz."""
+    steps = np.diff(t)
+    step = float(np.median(steps[steps > 0])) if (steps > 0).any() else _SHORTEST_STEP_NS
+    if 2 <= step < _SHORTEST_STEP_NS:  # a row counter grows by 1: no time of any unit
+        unit, ns = (
+            ("milliseconds", 1_000_000) if step < _SHORTEST_STEP_US else ("microseconds", 1000)
+        )
+        raise UnusableInput(
+            f"{path}: t_ns looks like {unit}: it grows by {step:g} a row; multiply it by {ns}, or "
+            "give seconds in a column t_s"
+        )
+
+
+_FEWEST_STEPS = 50
+_SHORTEST_STEP_NS = 10_000
+_SHORTEST_STEP_US = 1000
 
 
 def _rounded(ns: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -182,6 +182,7 @@ def _not_an_export(path: Path, folder: _Members, unusable: list[str]) -> str:
     names = sorted(entry.name for entry in folder.iterdir())
     seen = f"it holds {quoted(names)}" if names else "it is empty"
     csv_name = next((name for name in names if name.endswith(".csv")), None)
+    alone = "give one of its CSVs" if path.is_dir() else "unpack it and give one of its CSVs"
     if unusable:
         seen = "; ".join(unusable)
     elif csv_name is not None:
@@ -192,9 +193,10 @@ def _not_an_export(path: Path, folder: _Members, unusable: list[str]) -> str:
         except UnusableInput as error:
             seen += f" ({error})"
     return (
-        f"{path}: an unknown format: {seen}. A zip or folder must be an export of Sensor Logger "
-        "with Accelerometer.csv and Gravity.csv, TotalAcceleration.csv or "
-        "AccelerometerUncalibrated.csv; of `hard record`'s folder, give one of the sessions in it"
+        f"{path}: an unknown format: {seen}. Of folders and zips are read the exports of Sensor "
+        "Logger (with Accelerometer.csv and Gravity.csv, TotalAcceleration.csv or "
+        "AccelerometerUncalibrated.csv) and phyphox, HAPT, UCI HAR, WISDM, and the sessions of "
+        f"`hard record`; of anything else {alone}"
     )
 
 

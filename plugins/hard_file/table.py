@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "BLOCK_BYTES",
     "LARGEST",
     "MAX_LINE_BYTES",
     "Columns",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hard.card import ModelCard, ModelInput, ModelRefused, bundled
+from hard.card import TRAITS, ModelCard, ModelInput, ModelRefused, bundled
 from tests.hard.signals import ACCEL, GYRO, card_fields
 
 JSON = st.recursive(
@@ -111,9 +111,26 @@ def test_a_card_with_anything_in_the_wrong_place_is_refused_or_usable(folder, pa
         assert isinstance(card.identity, str)
 
 
+USUAL = {
+    "traits": TRAITS,
+    "means": [[0.0] * 9] * 3,
+    "precisions": [[[0.0] * 9] * 9] * 3,
+    "max_distance": 1.0,
+    "max_turn_deg": 1.0,
+}
+
+
+def test_what_is_usual_may_be_told_of_every_label(folder):
+    assert loaded(folder, changed(usual=USUAL))[0].usual.traits == TRAITS
+
+
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
+        ({"usual": {**USUAL, "traits": TRAITS[:6]}}, "usual.traits must be log_spread, .*, gyro_"),
+        ({"usual": {**USUAL, "means": [[0.0] * 9] * 2}}, "usual.means must be 3 rows of 9"),
+        ({"usual": {**USUAL, "means": [[0.0] * 6] * 3}}, "usual.means must be 3 rows of 9"),
+        ({"usual": {**USUAL, "precisions": [[[0.0] * 9] * 8] * 3}}, "usual.precisions must be 3"),
         ({"labels": ["a", "a", "b"]}, "labels must differ"),
         ({"labels": ["a", "unknown", "b"]}, "unknown"),
         ({"labels": ["a", "", "b"]}, "empty"),

@@ -518,6 +518,82 @@ def test_degrees_per_second_are_told_of_one_who_sits():
     assert Run([batches(t, x)]).reasons == [("rejected", "wrong unit")]
 
 
+def walk_and_stand(still_s, moving_s, noise=0.005):
+    """Return float32[n, 6] of one who walks for 15 s, hardly turns, and walks again."""
+    parts = []
+    for seed, strides_s in enumerate((15, moving_s)):
+        quiet = worn(50 * still_s, seed) * np.float32(noise)
+        quiet[:, 2] += 9.8 * (1 - noise)
+        n = 50 * strides_s
+        walk = worn(n, seed) * np.float32([3, 3, 1, 3, 3, 3])
+        parts += [walk, quiet] if seed == 0 else [walk]
+    return np.concatenate(parts)
+
+
+@pytest.mark.parametrize("noise", [0.005, 0.05])
+def test_a_wrong_unit_of_the_gyroscope_stays_wrong_while_its_wearer_rests(noise):
+    x = walk_and_stand(60, 20, noise)
+    x[:, 3:] = np.degrees(x[:, 3:])
+    run = Run(seconds(uniform(len(x)), x))
+    assert run.reasons == [("rejected", "wrong unit")]
+    assert not run.windows
+
+
+def test_thirty_seconds_of_motion_that_agree_refute_a_wrong_unit():
+    x = walk_and_stand(60, 60)
+    x[: 15 * 50, 3:] = np.degrees(x[: 15 * 50, 3:])
+    run = Run(seconds(uniform(len(x)), x))
+    assert run.reasons == [("rejected", "wrong unit"), ("ok", "")]
+    walks_ns = T0_NS + 75 * NS_PER_S
+    assert walks_ns + 29 * NS_PER_S <= run.verdicts[1].t <= walks_ns + 34 * NS_PER_S
+
+
+@pytest.mark.parametrize("redeclared_s", [10, 11, 30])
+def test_another_declaration_of_the_gyroscope_is_believed_at_once(redeclared_s):
+    x = walk_and_stand(60, 20)
+    x[:, 3:] = np.degrees(x[:, 3:])
+    feed = seconds(uniform(len(x)), x)
+    feed[redeclared_s:] = [
+        [accel, replace(gyro, declared=replace(gyro.declared, unit="deg/s"))]
+        for accel, gyro in feed[redeclared_s:]
+    ]
+    run = Run(feed)
+    assert run.reasons == [("rejected", "wrong unit"), ("ok", "")]
+    assert run.verdicts[1].t <= T0_NS + (redeclared_s + 7) * NS_PER_S
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.8, 1.2, 2.0])
+def test_a_wrong_scale_of_the_accelerometer_is_told_at_rest_and_not_forgotten_in_motion(factor):
+    x = walk_and_stand(60, 20)[15 * 50 :]
+    x[:, :3] *= np.float32(factor)
+    run = Run(seconds(uniform(len(x)), x))
+    assert run.reasons == [("rejected", "wrong scale")]
+    assert "accel_scale" in run.verdicts[0].reason
+    assert not run.windows
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_a_wrong_scale_that_motion_hid_is_told_at_the_first_rest(factor):
+    x = walk_and_stand(60, 20)
+    x[:, :3] *= np.float32(factor)
+    run = Run(seconds(uniform(len(x)), x))
+    assert run.reasons == [("ok", ""), ("rejected", "wrong scale")]
+    assert run.verdicts[1].t <= T0_NS + 24 * NS_PER_S
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.04, 1.1])
+def test_a_scale_as_far_off_as_cheap_sensors_are_is_believed(factor):
+    x = walk_and_stand(60, 20)
+    x[:, :3] *= np.float32(factor)
+    assert Run(seconds(uniform(len(x)), x)).reasons == [("ok", "")]
+
+
+def test_a_right_scale_is_believed_again_after_a_rest():
+    x = walk_and_stand(60, 20)[15 * 50 :]
+    x[: 30 * 50, :3] *= np.float32(2)
+    assert Run(seconds(uniform(len(x)), x)).reasons == [("rejected", "wrong scale"), ("ok", "")]
+
+
 @pytest.mark.parametrize("placement", ["pocket", "waist"])
 def test_no_wearer_is_ever_rejected(placement):
     for seed in range(6):

@@ -1,10 +1,13 @@
 """`hard.config`: every error at once, with file, line and key."""
 
+import json
+
 import pytest
 
 from hard.card import ModelCard
 from hard.config import ConfigError, load
 from hard.zones import machine_zone
+from tests.hard.signals import card_fields
 
 GOOD = """
 [hard]
@@ -250,3 +253,33 @@ def test_a_time_zone_that_does_not_exist_is_told_with_its_line(tmp_path):
     path.write_text('[[streams]]\nmatch = "*"\ntimezone = "Tokyo"\n')
     with pytest.raises(ConfigError, match=r"hard\.toml:3: streams\.0\.timezone: .*no time zone"):
         load(path)
+
+
+def test_a_state_that_no_model_tells_is_refused_and_the_known_ones_are_named(tmp_path):
+    text = "[decision]\nno_data_after_s = 5.0\nenter_at = { wlaking = 0.6 }\n"
+    (error,) = errors_of(write(tmp_path, text))
+    assert ":3: decision.enter_at: 'wlaking' is nothing that the models tell" in error
+    assert "walking" in error
+    assert "still" in error
+    assert "unknown" in error
+
+
+def test_a_state_of_any_model_in_use_may_be_set(tmp_path):
+    lying = "[decision.exit_at]\nlaying = 0.4\nunknown = 0.3\n"
+    assert "'laying'" in errors_of(write(tmp_path, lying))[0]
+    waist = write(tmp_path, f'{lying}[[streams]]\nmatch = "w/*"\nmodel = "waist"\n')
+    assert load(waist).settings.decision.exit_at == {"laying": 0.4, "unknown": 0.3}
+
+
+@pytest.mark.parametrize("value", ["-0.1", "1.1", "nan"])
+def test_a_threshold_of_a_single_state_is_a_probability(tmp_path, value):
+    (error,) = errors_of(write(tmp_path, f"[decision.enter_at]\nwalking = {value}\n"))
+    assert ":2: decision.enter_at.walking: " in error
+
+
+@pytest.mark.parametrize("decision", [{"patience": 3.0}, {"lag_s": -1.0}])
+def test_a_model_whose_card_sets_what_can_not_be_set_is_refused(tmp_path, decision):
+    card = tmp_path / "mine.json"
+    card.write_text(json.dumps({**card_fields(), "decision": decision}))
+    (error,) = errors_of(write(tmp_path, '[model]\nname = "mine.json"\n'))
+    assert f"model.name: the card of the model fake: decision.{next(iter(decision))}: " in error

@@ -140,6 +140,34 @@ def test_a_silence_before_a_clock_set_back_is_told_wherever_the_feed_is_cut():
         assert text(fed(pipeline(), messages(t, x, [0, cut, len(t)]))) == whole
 
 
+@settings(deadline=None, max_examples=40)
+@given(data=st.data(), no_data_after_s=st.sampled_from([3.0, 10.0]))
+def test_a_silence_before_a_rejection_is_told_wherever_the_feed_is_cut(data, no_data_after_s):
+    t, x = moving(50)
+    second = (t - T0_NS) / NS_PER_S
+    x[second >= 37, :3] -= np.float32([0, 0, 9.8])
+    keep = (second < 30) | (np.arange(len(t)) % 12 < 5)  # windows that are not classified
+    t, x = t[keep], x[keep]
+
+    def events(at):
+        return text(fed(pipeline(no_data_after_s=no_data_after_s), messages(t, x, at)))
+
+    whole = events([0, len(t)])
+    assert any('"no_data"' in event for event in whole)
+    assert any('"rejected"' in event for event in whole)
+    assert events(data.draw(cuts(len(t), 60))) == whole
+
+
+def test_what_a_stream_is_since_is_never_later_than_now_though_the_clock_was_set_back():
+    t, x = moving(40)
+    t[1000:] -= 3600 * NS_PER_S
+    pipe = pipeline()
+    fed(pipe, [batches(t, x)])
+    state = pipe.state("s")
+    assert (state.status, state.activity) == ("ok", None)
+    assert t[1000] <= state.since <= state.t <= t[-1]
+
+
 def test_a_simulated_walk_through_the_bundled_model_is_the_same_bytes_wherever_cut():
     classifier = TFLiteClassifier.load("pocket")
     rng = np.random.default_rng(3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 from math import prod
 
 import pytest
@@ -19,7 +19,7 @@ def by_every_path(windows: list[tuple[float, ...]], at: int) -> list[float]:
     """Return the posterior of window `at` given all of `windows`, by summing over all paths."""
     weights = [0.0] * 3
     for path in product(range(3), repeat=len(windows)):
-        steps = prod(TRANSITIONS[a][b] for a, b in zip(path, path[1:], strict=False))
+        steps = prod(TRANSITIONS[a][b] for a, b in pairwise(path))
         weights[path[at]] += steps * prod(w[s] for w, s in zip(windows, path, strict=True))
     return [weight / sum(weights) for weight in weights]
 
@@ -32,6 +32,14 @@ def test_each_posterior_is_that_of_all_paths_through_what_was_seen_by_then(windo
     assert len(found) == len(windows)
     for i, posterior in enumerate(found):
         assert posterior == pytest.approx(by_every_path(windows[: i + lag + 1], i), abs=1e-9)
+
+
+def test_a_long_lag_does_not_sink_to_nothing():
+    smoother = FixedLag(TRANSITIONS, 1000)
+    said = [[float(i % 3 == s) for s in range(3)] for i in range(1100)]
+    found = [p for w in said if (p := smoother.feed(w, 1.28)) is not None] + smoother.flush()
+    assert len(found) == len(said)
+    assert all(sum(posterior) == pytest.approx(1.0) for posterior in found)
 
 
 @given(likelihoods)

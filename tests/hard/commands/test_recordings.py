@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from hard.card import ModelCard
+from hard.commands.recordings import _stop
 from tests.hard.commands.calling import HARD, all_shown, at_a_terminal, hard
 
 
@@ -46,7 +48,8 @@ def test_a_replay_tells_a_timeline_and_a_summary(day):
     timeline, summary = done.stdout.strip().split("\n\n")
     assert timeline.splitlines()[0].split() == ["from", "to", "duration", "activity", "confidence"]
     shown = [line.split()[-2] for line in timeline.splitlines()[1:]]
-    assert [a for a in shown if a != "unknown"] == ["standing", "walking", "sitting", "running"]
+    named = [activity for activity in shown if activity not in {"unknown", "still"}]
+    assert named == ["standing", "walking", "sitting", "running"]
     assert summary.splitlines()[0].split() == ["activity", "time", "share", "bouts"]
 
 
@@ -115,16 +118,16 @@ def test_predictions_are_one_row_a_window(day, tmp_path):
     out = tmp_path / "windows.csv"
     assert hard("replay", day, "--predictions", out).returncode == 0
     head, *body = rows(out)
-    labels = ModelCard.load("pocket")[0].labels
+    states = ModelCard.load("pocket")[0].states
     assert head == ["t_start_ns", "t_end_ns", "activity", "confidence"] + [
-        f"p_{label}" for label in labels
+        f"p_{state}" for state in states
     ]
     assert len(body) == (110 * 50 - 128) // 64 + 1
     for row in body:
         probs = [float(p) for p in row[4:]]
         assert abs(sum(probs) - 1) < 0.001
         assert float(row[3]) == max(probs)
-        assert labels[int(np.argmax(probs))] == row[2]
+        assert states[int(np.argmax(probs))] == row[2]
     assert all(int(row[1]) - int(row[0]) == 128 * 20_000_000 for row in body)
 
 
@@ -239,6 +242,49 @@ def test_bad_rows_are_skipped_counted_and_fail_only_when_strict(day, tmp_path):
     assert (strict.returncode, strict.stdout) == (1, done.stdout)
 
 
+def walked(folder):
+    """Return a simulated walk of 130 s without a model's label."""
+    path = folder / "walk.csv"
+    assert hard("simulate", path, "--script", "walking:130", "--seed", 3).returncode == 0
+    return path
+
+
+def test_a_rejection_that_lasts_to_the_end_is_told_with_its_reason(tmp_path):
+    walk, path = walked(tmp_path), tmp_path / "norate.csv"
+    path.write_text("\n".join(",".join(row[1:7]) for row in rows(walk)) + "\n")
+    done = hard("replay", path, "--rate", 25)
+    assert done.returncode == 0
+    timeline, summary = done.stdout.split("\n\n")
+    assert timeline.splitlines()[0].endswith("why")
+    last = timeline.splitlines()[-1].split()
+    assert (last[1], last[3]) == ("0:04:20.0", "rejected")
+    assert "wrong rate: at the stated 25 Hz" in timeline.splitlines()[-1]
+    assert "rejected" in summary
+    assert [line.split(":")[:2] for line in done.stderr.splitlines()] == [
+        ["norate", f" rejected from {last[0].partition(':')[0]}"]
+    ]
+    assert hard("replay", path, "--rate", 25, "--strict").returncode == 1
+
+
+def test_no_bout_overlaps_the_rejection_between(tmp_path):
+    def in_g_for_a_while(i, row):
+        return g_as_m_s2(i, row) if 2000 < i <= 3500 else row
+
+    path = rewritten(walked(tmp_path), tmp_path / "mid.csv", in_g_for_a_while)
+    timeline, _ = hard("replay", path).stdout.split("\n\n")
+    cells = [line.split() for line in timeline.splitlines()[1:]]
+    assert "rejected" in [row[5] for row in cells]
+    assert all(before[3] <= after[1] for before, after in pairwise(cells))
+
+
+def test_told_to_stop_twice_a_replay_ends_at_once():
+    stop = threading.Event()
+    _stop(stop)
+    assert stop.is_set()
+    with pytest.raises(SystemExit, match="130"):
+        _stop(stop)
+
+
 def test_a_recording_shorter_than_a_window_is_told(day, tmp_path):
     path = tmp_path / "short.csv"
     path.write_text("\n".join(day.read_text().splitlines()[:60]) + "\n")
@@ -278,7 +324,8 @@ def test_a_model_that_is_garbage_is_refused(day, broken_model):
     ("options", "expected"),
     [
         (["--speed", "fast"], "give max"),
-        (["--accel-unit", "feet"], "accel"),
+        (["--accel-unit", "feet"], "unknown accel-unit 'feet'; there are: m/s2, g\n"),
+        (["--format", "foo"], "unknown format 'foo'; there are: auto, plain, motionsense,"),
         (["--rate", "-3"], "rate"),
         (["--start", "yesterday"], "RFC 3339"),
     ],
@@ -394,7 +441,8 @@ def sessions(tmp_path_factory):
     """Return a state directory in which two sessions were recorded."""
     folder = tmp_path_factory.mktemp("recorded")
     (folder / "hard.toml").write_text(
-        '[hard]\nstate_dir = "state"\n[sources.sim]\nplugin = "simulator"\nstreams = 2\n'
+        '[hard]\nstate_dir = "state"\n[model]\nname = "waist"\n[decision]\nenter = 0.7\n'
+        '[sources.sim]\nplugin = "simulator"\nstreams = 2\n'
         'script = ["walking:20"]\nrealtime = false\n'
     )
     for _ in range(2):
@@ -418,3 +466,50 @@ def test_a_folder_of_sessions_names_them(sessions, command, inside):
     assert (done.returncode, done.stdout) == (1, "")
     found = sorted((sessions / "recordings").iterdir())
     assert f"a folder of them; name one: {found[0]}, {found[1]}" in done.stderr
+
+
+def test_a_session_is_replayed_as_it_was_recorded(sessions):
+    session = min((sessions / "recordings").iterdir())
+    done = hard("replay", "--json", session)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == hard("replay", "--json", session, "-c", sessions / "../hard.toml").stdout
+    models = {json.loads(line)["model"].partition("@")[0] for line in done.stdout.splitlines()}
+    assert models == {"waist"}
+    other = hard("replay", "--json", "--model", "pocket", session).stdout.splitlines()
+    assert {json.loads(line)["model"].partition("@")[0] for line in other} == {"pocket"}
+
+
+@pytest.fixture
+def session(sessions, tmp_path):
+    """Return a session of its own, and what changes the metadata of a stream."""
+    copy = tmp_path / "session"
+    shutil.copytree(min((sessions / "recordings").iterdir()), copy)
+
+    def change(stream, **fields):
+        metadata = copy / f"{stream}.json"
+        metadata.write_text(json.dumps(json.loads(metadata.read_text()) | fields))
+
+    return copy, change
+
+
+def test_a_session_of_a_model_that_is_not_here_says_so_once(session):
+    folder, change = session
+    for stream in ("sim-1", "sim-2"):
+        change(stream, model="waist@00000000", decision={"enter": 7})
+    done = hard("replay", folder)
+    assert done.returncode == 0
+    first, second = done.stderr.splitlines()
+    assert first.startswith("recorded with the model 'waist@00000000', which is not installed")
+    assert "name its configuration with -c" in second
+
+
+@pytest.mark.parametrize("command", [["inspect"], ["replay", "--strict"]])
+def test_a_stream_with_labels_alone_is_left_out(session, command):
+    folder, change = session
+    change("sim-2", declared={})
+    done = hard(*command, folder)
+    assert done.returncode == 0
+    told = f"left out: {folder / 'sim-2.json'}: it has labels or silences and no samples"
+    assert done.stderr.splitlines() == [told]
+    change("sim-1", declared={})
+    assert hard(*command, folder).returncode == 1

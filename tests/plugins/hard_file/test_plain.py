@@ -182,3 +182,10 @@ def test_the_stream_is_named_after_the_file(tmp_path, name, stream):
 def test_a_start_without_zone_or_sense_is_a_configuration_error(start):
     with pytest.raises(ValidationError, match="not an RFC 3339 time"):
         Options(start=start)
+
+
+@pytest.mark.parametrize(("step", "unit"), [(20, "milliseconds"), (5000, "microseconds")])
+def test_stamps_of_another_unit_are_told(tmp_path, step, unit):
+    rows = "".join(f"{1_700_000_000_000 + step * i},0,0,9.8\n" for i in range(100))
+    with pytest.raises(UnusableInput, match=f"t_ns looks like {unit}: it grows by {step} a row"):
+        parts(open_recording(write(tmp_path, f"t_ns,{XYZ}\n{rows}")))

@@ -156,3 +156,11 @@ def test_probing_tells_the_format_and_why_or_what_is_wrong(tmp_path):
     assert stages[1].detail == "ignored: 'magnet_x'"
     (gone,) = FileSource("walk", FileConfig(path=str(tmp_path / "gone.csv"))).probe(1.0)
     assert (gone.ok, "no such file" in gone.detail) == (False, True)
+
+
+def test_it_stops_within_a_stretch_of_bad_rows(tmp_path):
+    source = FileSource("walk", FileConfig(path=str(write(tmp_path, ",,,\n" * 1000))))
+    stop = threading.Event()
+    stop.set()
+    source.run(lambda message: pytest.fail(f"emitted {message}"), stop)
+    assert source.counts.total() <= 1
