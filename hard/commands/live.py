@@ -305,4 +305,6 @@ def _keyboard(runtime: Runtime) -> None:
     typer.echo("type a label and Enter; an empty line ends it", err=True)
     for line in sys.stdin:
         streams = runtime.label_all(time.time_ns(), line.strip())
-        typer.echo(f"labelled {streams} streams" if streams else "nothing arrived yet", err=True)
+        several = "" if streams == 1 else "s"
+        told = f"labelled {streams} stream{several}" if streams else "nothing arrived yet"
+        typer.echo(told, err=True)

@@ -10,9 +10,11 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Final
 
+from hard_formats.series import Refused
+
 AT_ONCE_S: Final = 30.0
 """Two devices that are heard within this time are two; else one has taken the other's place."""
-_MOST_OTHERS: Final = 16
+MOST_OTHERS: Final = 4
 
 
 @dataclass(slots=True)
@@ -39,7 +41,8 @@ class Devices:
     def other_than(self, name: str, device: str, now_s: float) -> str | None:
         """Take note of a message; return the device that has the name if it is not this one.
 
-        `now_s` is a monotonic time.
+        `now_s` is a monotonic time.  Raises `Refused` for a device beyond the few that may send
+        under one name: an id that changes with every message names nobody.
         """
         known = self._names.setdefault(name, _Name(device, now_s))
         self._names.move_to_end(name)
@@ -50,7 +53,11 @@ class Devices:
         if device == known.device:
             known.last_s = now_s
             return None
+        if device not in known.others and len(known.others) >= MOST_OTHERS:
+            raise Refused(
+                "too_many_devices",
+                f"{len(known.others) + 2} devices send as stream {name!r}: give each of them a name "
+                "of its own",
+            )
         known.others[device] = None
-        if len(known.others) > _MOST_OTHERS:
-            del known.others[next(iter(known.others))]
         return known.device

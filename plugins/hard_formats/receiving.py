@@ -74,9 +74,9 @@ class Reception:
         decoded = read(decoding, sender, self._skip)
         if isinstance(decoded, Refused):
             return decoded
-        decoded = self._told_apart(decoded, sender, now_s)
-        n_samples = sum(len(part) for part in decoded.message if isinstance(part, SampleBatch))
         try:
+            decoded = self._told_apart(decoded, sender, now_s)
+            n_samples = sum(len(part) for part in decoded.message if isinstance(part, SampleBatch))
             self._admission.admit(decoded.stream, n_samples, now_s)
         except Refused as refused:
             self._skip(refused.reason, f"{sender}: {refused}")

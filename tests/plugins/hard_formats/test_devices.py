@@ -1,6 +1,9 @@
 """Two devices under one name are told apart; one that changed its id is not."""
 
-from hard_formats.devices import AT_ONCE_S, Devices
+import pytest
+
+from hard_formats.devices import AT_ONCE_S, MOST_OTHERS, Devices
+from hard_formats.series import Refused
 
 
 def test_the_first_device_has_the_name():
@@ -41,3 +44,15 @@ def test_names_and_ids_without_end_take_no_memory_without_end():
         devices.other_than("wrist-1", f"device-{i}", 0.0)
     assert len(devices._names) == 10
     assert len(devices._names["wrist-1"].others) <= 16
+
+
+def test_an_id_that_changes_with_every_message_is_refused_and_keeps_nobody_out():
+    devices = Devices(10)
+    devices.other_than("wrist-1", "a", 0.0)
+    for i in range(MOST_OTHERS):
+        assert devices.other_than("wrist-1", f"b{i}", 1.0) == "a"
+    with pytest.raises(Refused, match="6 devices send as stream 'wrist-1'"):
+        devices.other_than("wrist-1", "c", 2.0)
+    assert devices.other_than("wrist-1", "b0", 3.0) == "a"
+    assert devices.other_than("wrist-1", "a", 3.0) is None
+    assert devices.other_than("wrist-2", "c", 3.0) is None
