@@ -48,7 +48,7 @@ lint: .venv-test/bin/hard ## ruff and mypy (types as of numpy 1.26: Python 3.11)
 
 # Two processes: tflite-runtime can't load a model in one that has imported TensorFlow.
 test-all: .venv-test/bin/hard
-	.venv-test/bin/python -m pytest -rs tests/training
+	.venv-test/bin/python -m pytest -rs -n 2 --dist loadfile tests/training
 	.venv-test/bin/python -m pytest -rs $(PARALLEL) --ignore tests/training
 
 test-3.13: .venv-3.13/bin/hard

@@ -689,7 +689,7 @@ def test_lines_typed_on_a_terminal_become_labels(tmp_path):
             if "type a label" in line:
                 break
         said = ""
-        while "labelled 1 streams" not in said:  # until the first second has arrived
+        while "labelled 1 stream" not in said:  # until the first second has arrived
             os.write(terminal, b"cycling\n")
             said = process.stderr.readline()
         process.send_signal(signal.SIGTERM)

@@ -56,8 +56,8 @@ class Devices:
         if device not in known.others and len(known.others) >= MOST_OTHERS:
             raise Refused(
                 "too_many_devices",
-                f"{len(known.others) + 2} devices send as stream {name!r}: give each of them a name "
-                "of its own",
+                f"{len(known.others) + 2} devices send as stream {name!r}: give each of them a "
+                "name of its own",
             )
         known.others[device] = None
         return known.device

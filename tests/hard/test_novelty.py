@@ -69,7 +69,7 @@ def test_a_window_in_which_gravity_turns_is_told():
 
 def test_the_spread_is_that_of_acceleration_in_m_s2():
     rng = np.random.default_rng(0)
-    resting = rng.normal(0, 0.05, (50, 128, 3)) + [0, 0, 9.81]
+    resting = rng.normal((0, 0, 9.81), 0.05, (50, 128, 3))
     spread = novelty(resting.astype(np.float32), None).spread
     assert spread == pytest.approx(0.05 * 3**0.5, rel=0.15)
 

@@ -28,6 +28,7 @@ from hard_training.evaluate import score
 from hard_training.export import install
 from hard_training.produce import export
 from hard_training.trained import Trained
+from hard_training.usual import widened
 from hard_training.windows import LabelledWindows, labelled_windows
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ def personalize(
     if balanced[1] - balanced[0] < _LEAST_GAIN:
         return outcome
     draft = _draft(card, name or f"{card.name}-personal", outcome, command)
-    path = _installed(draft, adapted, later, out)
+    usual = card.usual and widened(card.usual, kept.values)
+    path = _installed(draft.model_copy(update={"usual": usual}), adapted, later, out)
     return replace(outcome, card=path)
 
 

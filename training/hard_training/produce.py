@@ -34,6 +34,7 @@ from hard_training.export import (
 )
 from hard_training.train import fit
 from hard_training.trained import Trained
+from hard_training.usual import usual
 from hard_training.windows import LabelledWindows
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from hard.card import Usual
     from hard_training.datasets import DataSet
     from hard_training.export import Weights
     from hard_training.learners import OnEpoch
@@ -60,12 +62,13 @@ _PER_SET = 100_000  # people and recordings of the second data set are numbered 
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """The windows of the people who train and of those who choose, and who they are."""
+    """The windows of the people who train and of those who choose, who they are, what they do."""
 
     train: LabelledWindows
     validation: LabelledWindows
     subjects: dict[str, tuple[int, ...]]
     transitions: tuple[tuple[float, ...], ...]
+    usual: Usual
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,11 +179,13 @@ def _parts(
         raise UnusableInput(
             f"data_sets: {', '.join(recipe.data_sets)} leave nobody to train on or to choose by"
         )
+    train = _joined(kept["train"])
     return _Parts(
-        train=_joined(kept["train"]),
+        train=train,
         validation=_joined(kept["validation"]),
         subjects={name: tuple(people) for name, people in subjects.items()},
         transitions=transitions(_joined(kept["coarse"]), len(labels)),
+        usual=usual(train, labels),
     )
 
 
@@ -292,6 +297,7 @@ def _draft(
         parameters=fitted.model.count_params(),
         temperature=fitted.temperature,
         transitions=parts.transitions,
+        usual=parts.usual,
         sha256="0" * 64,
         golden=Golden(window=nothing, output=(0.0,) * len(labels)),
         provenance=Provenance(

@@ -60,7 +60,7 @@ def test_record_at_a_terminal_says_where_what_and_how_to_go_on(tmp_path):
         while "sim-1 arrives: accel, gyro" not in shown:
             shown += terminal.read(1000).decode()
         terminal.write(b"cycling\n")
-        while "labelled 1 streams" not in shown:
+        while "labelled 1 stream" not in shown:
             shown += terminal.read(1000).decode()
         process.send_signal(signal.SIGINT)
         shown += all_shown(terminal)

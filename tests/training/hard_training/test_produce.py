@@ -11,13 +11,16 @@ import pytest
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.training
 
-from hard.card import ModelCard  # noqa: E402 - after the skip
-from hard_training.datasets import DataMissing  # noqa: E402
+from hard.api import UnusableInput  # noqa: E402 - after the skip
+from hard.card import ModelCard  # noqa: E402
+from hard.novelty import novelty  # noqa: E402
+from hard_training.datasets import DataMissing, data_set_named  # noqa: E402
 from hard_training.export import GateFailed  # noqa: E402
 from hard_training.produce import opened, produce  # noqa: E402
 from hard_training.recipe import Network, Recipe, load_recipe  # noqa: E402
 from hard_training.run_folder import RunFolder  # noqa: E402
 from hard_training.trained import Trained  # noqa: E402
+from hard_training.windows import labelled_windows  # noqa: E402
 
 
 def recipe(**changed):
@@ -78,6 +81,24 @@ def test_the_card_tells_who_was_trained_on_and_what_was_measured(produced):
         assert found["ms_per_window"] > 0
     assert card.postures == ("sitting", "standing")
     assert "cite" in card.provenance.licence
+
+
+def test_the_card_knows_the_windows_it_was_trained_on(produced, motionsense):
+    card, _ = ModelCard.load(produced.folder.card)
+    recordings = data_set_named("motionsense").recordings(motionsense)
+    learned_from = [r for r in recordings if r.person in card.provenance.subjects["train"]]
+    finely = card.input.model_copy(update={"stride_samples": 16})  # as they were cut
+    windows = labelled_windows(learned_from, card.labels, finely).values
+    seen = novelty(windows, card.usual)
+    assert ((seen.distance <= 1) & (seen.turn <= 1)).mean() >= 0.97
+    strange = np.random.default_rng(0).normal(0, 8, windows.shape).astype(np.float32)
+    assert (novelty(strange, card.usual).distance > 1).all()
+
+
+def test_a_label_that_nobody_trained_on_does_is_refused(motionsense, tmp_path):
+    wanted = recipe(labels=("walking", "sitting", "cycling"))
+    with pytest.raises(UnusableInput, match="too little of 'cycling'"):
+        produce(wanted, motionsense, RunFolder(tmp_path, wanted), command="")
 
 
 def test_test_people_are_in_no_figure_until_they_are_opened(produced):

@@ -254,7 +254,7 @@ def streaming(
         _fail(error)
     found |= {"data_set": own.name, "people": _whom(open_test), **_provenance()}
     if open_test:
-        right = {row["decision"]: row["share_of_time_right"] for row in found["rows"]}
+        right = {row["decision"]: row["right_known"] for row in found["rows"]}
         looked_at_test_people(where_looks_are_logged(model), found["model"], own.name, right)
     typer.echo(json.dumps(found) if as_json else streaming_text(found))
 

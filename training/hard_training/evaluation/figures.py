@@ -98,8 +98,10 @@ def reliability(rows: Sequence[Sequence[float]], error: float) -> bytes:
 
 def timelines(examples: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> bytes:
     """Return what was true above what was shown, per person, over minutes."""
-    shown = {name for example in examples for _, _, name in example["shown"]}
-    names = [*labels, *sorted(shown - set(labels))]
+    there = {
+        name for example in examples for what in ("truth", "shown") for _, _, name in example[what]
+    }
+    names = [*labels, *sorted(there - set(labels))]
     figure = Figure(figsize=(11, 0.6 + 1.3 * len(examples)), layout="constrained")
     rows = np.atleast_1d(figure.subplots(len(examples), 1))
     colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(names)}

@@ -247,10 +247,10 @@ def _streaming(found: Mapping[str, Any] | None, card: ModelCard, plots: _Plots) 
     row = found["rows"][0]
     note = (
         f"Whole recordings of {escape(found['people'])} ({escape(found['data_set'])}) through the "
-        f"daemon's pipeline: {row['labelled_h']} h labelled, {row['bouts']} bouts. A right event "
-        f"begins within {found['tolerance_s']:g} s of the bout; a false one agrees with the label "
-        "at no time. Warm: which way is up is known from the begin, from the same recordings, "
-        "which is not causal."
+        f"daemon's pipeline: {row['labelled_h']} h labelled, {row['segments']} bouts. A right "
+        f"event begins within {found['tolerance_s']:g} s of the bout; a false one agrees with the "
+        "label at no time. Warm: which way is up is known from the begin, from the same "
+        "recordings, which is not causal."
     )
     plot = ""
     if found["examples"]:

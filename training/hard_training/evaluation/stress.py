@@ -263,7 +263,7 @@ def _shown_as(classifier: TFLiteClassifier, recordings: Sequence[Recording]) -> 
             time_ns["refused"] += MADE_UP_S * NS_PER_S
             continue
         for bout in seen:
-            time_ns[bout.activity] += bout.t_end_ns - bout.t_start_ns
+            time_ns[bout.activity] += bout.t_end - bout.t_start
     total = max(sum(time_ns.values()), 1)
     order = sorted(time_ns, key=lambda activity: (activity != UNKNOWN, -time_ns[activity]))
     return {activity: round(time_ns[activity] / total, 3) for activity in order}

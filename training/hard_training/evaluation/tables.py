@@ -190,13 +190,13 @@ def streaming_cells(found: Mapping[str, Any]) -> Cells:
             (
                 row["decision"],
                 reference,
-                f"{_percent(row['share_of_time_right'])} ({_percent(low)} to {_percent(high)})",
-                _percent(row["share_of_time_unknown"]),
-                _percent(row["event_precision"]),
-                _percent(row["event_recall"]),
+                f"{_percent(row['right_known'])} ({_percent(low)} to {_percent(high)})",
+                _percent(row["unknown"]),
+                _percent(row["precision"]),
+                _percent(row["recall"]),
                 told(row["false_events_per_hour"], ".0f"),
-                "-" if delays is None else f"{delays[0]:.1f} s, {delays[1]:.1f} s",
-                told(row["fragments"], ".2f"),
+                f"{told(delays['median'], '.1f')} s, {told(delays['p90'], '.1f')} s",
+                str(row["segments_by"]["fragmented"] + row["segments_by"]["fragmented_merged"]),
             )
         )
     head = (
@@ -208,7 +208,7 @@ def streaming_cells(found: Mapping[str, Any]) -> Cells:
         "event recall",
         "false events/h",
         "onset delay: median, 90 %",
-        "fragments",
+        "fragmented bouts",
     )
     return Cells(head, tuple(rows))
 
@@ -254,7 +254,7 @@ def streaming_text(found: Mapping[str, Any]) -> str:
     row = found["rows"][0]
     head = (
         f"{found['model']} on {found['data_set']}, {found['people']}, {found['runtime']}: "
-        f"{row['labelled_h']} h labelled, {row['bouts']} bouts; an onset may be "
+        f"{row['labelled_h']} h labelled, {row['segments']} bouts; an onset may be "
         f"{found['tolerance_s']:g} s off"
     )
     return f"{head}\n\n{text_of(streaming_cells(found))}"

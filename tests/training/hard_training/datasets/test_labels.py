@@ -2,10 +2,10 @@
 
 import pytest
 
+from hard.vocabulary import VOCABULARY
 from hard_training.datasets import DATA_SETS
 from hard_training.datasets.labels import (
     POSTURES,
-    VOCABULARY,
     canonical,
     indexed,
     is_known,

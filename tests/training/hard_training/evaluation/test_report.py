@@ -95,15 +95,14 @@ def test_what_was_measured_for_this_model_is_not_measured_again(run_folder, tmp_
         "data_set": "kept from before",
         "people": "nobody",
         "tolerance_s": 3.0,
-        "rows": [{"labelled_h": 0, "bouts": 0}],
+        "rows": [{"labelled_h": 0, "segments": 0}],
         "examples": [],
     }
     row = dict.fromkeys(
-        (
-            *("share_of_time_right", "share_of_time_unknown", "event_precision", "event_recall"),
-            *("false_events_per_hour", "onset_delay_s", "fragments"),
-        )
+        (*("right_known", "unknown", "precision", "recall", "false_events_per_hour"),)
     )
+    row |= {"onset_delay_s": {"median": None, "p90": None}}
+    row |= {"segments_by": {"fragmented": 0, "fragmented_merged": 0}}
     row |= {"decision": "argmax", "reference": "cold", "causal": True, "interval_95": [0, 1]}
     kept["rows"] = [kept["rows"][0] | row]
     (run_folder / "streaming.json").write_text(json.dumps(kept))
