@@ -247,7 +247,7 @@ def load(path: Path | None, needs: Collection[str] = ()) -> Configuration:
         raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:  # tomllib's own, of the encoding, of its depth
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
-    folder = path.absolute().parent
+    folder = Path(os.path.normpath(path.absolute())).parent  # as short as sockets want it
     settings, faults = _settings(table, folder)
     made: dict[str, dict[str, Any]] = {}
     for group in ("sources", "sinks"):

@@ -131,9 +131,10 @@ def test_a_golden_window_that_comes_out_otherwise_is_refused(tmp_path):
 def test_shapes_other_than_the_cards_are_refused(tmp_path):
     columns = CARD.golden.model_dump() | {"window": [row[:3] for row in CARD.golden.window]}
     narrow = CARD.input.model_dump() | {"channels": CARD.input.channels[:3]}
-    refused(installed(tmp_path, input=narrow, golden=columns), "its input is float32")
+    refused(installed(tmp_path, input=narrow, golden=columns, usual=None), "its input is float32")
     fewer = CARD.golden.model_dump() | {"output": [1.0, 0.0]}
-    fields = {"labels": ["a", "b"], "postures": [], "transitions": None, "golden": fewer}
+    fields = {"labels": ["a", "b"], "postures": [], "transitions": None, "usual": None}
+    fields |= {"golden": fewer}
     refused(installed(tmp_path, **fields), "its output is float32")
 
 

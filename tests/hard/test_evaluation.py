@@ -108,7 +108,7 @@ def test_a_file_of_labels_that_is_not_there_is_refused(tmp_path):
 def test_words_of_data_sets_become_labels_of_the_model():
     card, _ = ModelCard.load("waist")
     words = [Segment(0, 1, "WALKING_UPSTAIRS"), Segment(1, 2, "null"), Segment(2, 3, "SIT_TO_LIE")]
-    assert [s.label for s in truth_of(words, card)] == ["upstairs", "SIT_TO_LIE"]
+    assert [s.label for s in truth_of(words, card)] == ["upstairs", "sit_to_lie"]
 
 
 def test_joined_recordings_keep_their_labels_and_none_reaches_into_the_next(classifier):

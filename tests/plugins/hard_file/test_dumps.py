@@ -3,7 +3,7 @@
 import struct
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from hard.api import UnusableInput
@@ -66,5 +66,6 @@ def test_a_dump_without_one_frame_is_refused(tmp_path):
 @example(b"{", 0)
 def test_arbitrary_bytes_raise_nothing_but_unusable_input(tmp_path_factory, noise, at):
     data = DUMP[:at] + noise + DUMP[at:]
+    assume(not data.startswith(b"PK"))  # a zip, and a damaged one
     found = read(tmp_path_factory.mktemp("any"), data, rate_hz=50)
     assert len(found.t()) >= 396

@@ -1,5 +1,7 @@
 """Two devices under one name are told apart; one that changed its id is not."""
 
+from contextlib import suppress
+
 import pytest
 
 from hard_formats.devices import AT_ONCE_S, MOST_OTHERS, Devices
@@ -41,9 +43,10 @@ def test_names_and_ids_without_end_take_no_memory_without_end():
     devices = Devices(10)
     for i in range(1000):
         devices.other_than(f"stream-{i}", "a", float(i))
-        devices.other_than("wrist-1", f"device-{i}", 0.0)
+        with suppress(Refused):
+            devices.other_than("wrist-1", f"device-{i}", 0.0)
     assert len(devices._names) == 10
-    assert len(devices._names["wrist-1"].others) <= 16
+    assert len(devices._names["wrist-1"].others) == MOST_OTHERS
 
 
 def test_an_id_that_changes_with_every_message_is_refused_and_keeps_nobody_out():
