@@ -6,7 +6,7 @@ from itertools import pairwise, product
 from math import prod
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hard.smoothing import Averaged, FixedLag
@@ -24,6 +24,7 @@ def by_every_path(windows: list[tuple[float, ...]], at: int) -> list[float]:
     return [weight / sum(weights) for weight in weights]
 
 
+@settings(deadline=None, max_examples=50)
 @given(likelihoods, st.integers(0, 3))
 def test_each_posterior_is_that_of_all_paths_through_what_was_seen_by_then(windows, lag):
     smoother = FixedLag(TRANSITIONS, lag)
@@ -42,6 +43,7 @@ def test_a_long_lag_does_not_sink_to_nothing():
     assert all(sum(posterior) == pytest.approx(1.0) for posterior in found)
 
 
+@settings(deadline=None, max_examples=50)
 @given(likelihoods)
 def test_the_latest_is_the_posterior_of_the_newest_window(windows):
     smoother = FixedLag(TRANSITIONS, 2)
