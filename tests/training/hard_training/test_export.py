@@ -12,6 +12,7 @@ pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.training
 
 import tensorflow as tf  # noqa: E402 - after the skip
+import tf_keras  # noqa: E402
 
 from hard.card import Golden, ModelCard, Provenance  # noqa: E402
 from hard.classifier import operator_codes  # noqa: E402
@@ -36,6 +37,7 @@ INPUT = Recipe(name="x", placement="pocket", data_sets=("motionsense",)).input
 
 def with_random_weights(arch, channels=6):
     wanted = INPUT.model_copy(update={"channels": INPUT.channels[:channels]})
+    tf_keras.utils.set_random_seed(3)
     model = ARCHITECTURES[arch].build(wanted, len(LABELS), None)
     rng = np.random.default_rng(3)
     weights = [
