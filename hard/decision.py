@@ -221,7 +221,6 @@ class Decision:
         self._unknown = len(card.states)
         self._off_body = self._unknown + 1
         self._enter, self._exit_below = _thresholds(card, settings)
-        self._settings = settings
         self._stride_ns = card.input.stride_samples * card.input.period_ns
         self._silence_ns = round(settings.no_data_after_s * NS_PER_S)
         dwell_ns, merge_ns = (round(t * NS_PER_S) for t in (settings.min_dwell_s, settings.merge_s))

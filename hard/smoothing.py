@@ -21,12 +21,10 @@ _LEAST = 1e-4
 
 
 class Smoother(Protocol):
-    """Turns the likelihoods of windows that follow each other into posteriors, `lag` later."""
-
-    lag: int
+    """Turns the likelihoods of windows that follow each other into posteriors, soon or later."""
 
     def feed(self, likelihood: Sequence[float], after_s: float) -> list[float] | None:
-        """Take one window's; return the posterior of the window `lag` before it, once there is one.
+        """Take one window's; return the posterior that this settles, None while it is early.
 
         `after_s` is the time since the window before; it does not matter for the first.
         """
@@ -50,7 +48,7 @@ class FixedLag:
     """
 
     def __init__(self, transitions: Sequence[Sequence[float]], lag: int) -> None:
-        self.lag = lag
+        self._lag = lag
         self._rows = [list(row) for row in transitions]
         self._columns = [list(column) for column in zip(*self._rows, strict=True)]
         self._owed: deque[tuple[list[float], list[float]]] = deque()  # filtered, likelihood
@@ -68,7 +66,7 @@ class FixedLag:
             ]
         self._latest = _normalised(came)
         self._owed.append((self._latest, seen))
-        return self._look_back() if len(self._owed) > self.lag else None
+        return self._look_back() if len(self._owed) > self._lag else None
 
     def flush(self) -> list[list[float]]:
         """Look back from ever nearer."""
@@ -95,8 +93,6 @@ class FixedLag:
 
 class Averaged:
     """Likelihoods averaged exponentially over time; `constant_s` 0 takes each window as it is."""
-
-    lag = 0
 
     def __init__(self, constant_s: float) -> None:
         self._constant_s = constant_s

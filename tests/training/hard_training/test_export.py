@@ -110,16 +110,14 @@ def test_a_child_loads_the_runtime_it_was_told_and_no_other(tflite):
     assert not {"ai_edge_litert", "tflite_runtime"} & set(sys.modules)
 
 
-@pytest.mark.parametrize(
-    ("weights", "off"), [("float16", 0.1), ("dynamic-range", 0.1), ("int8", 0.3)]
-)
-def test_rounded_weights_are_smaller_and_say_nearly_the_same(weights, off, network, tflite):
+@pytest.mark.parametrize("weights", ["float16", "dynamic-range", "int8"])
+def test_rounded_weights_are_smaller_and_say_nearly_the_same(weights, network, tflite):
     windows = some_windows(50)
     rounded = convert(network, weights, windows)
     assert len(rounded) < len(tflite)
     edge = run_on_edge(card(), rounded, windows)
     expected = network.model(None).predict(windows, verbose=0)
-    assert 0 < np.abs(edge.raw - expected).max() < off
+    assert 0 < np.abs(edge.raw - expected).max() < 0.1
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
