@@ -135,6 +135,10 @@ class BrokerClient(Client):
             )
         return ended
 
+    def release(self) -> None:
+        """Close what is open once no thread runs the loop: paho leaves it to the collector."""
+        self._reset_sockets()
+
     def cut(self) -> None:
         """End the TCP connection, whatever state it is in; safe from any thread.
 

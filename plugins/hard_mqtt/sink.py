@@ -298,6 +298,7 @@ class _Publisher:
                 self._changed.wait_for(lambda: self.failure is not None, _GOODBYE_TIMEOUT_S)
         client.cut()
         client.loop_stop()
+        client.release()
 
     def _on_connect(
         self, _client: Any, _data: Any, _flags: ConnectFlags, reason: ReasonCode, properties: Any
