@@ -25,6 +25,8 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib.metadata import version
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -46,6 +48,7 @@ from hard.api import (
     UnusableInput,
 )
 from hard.eventlog import EventLogError
+from hard.metrics import resident_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -879,6 +882,11 @@ class _PipelineThread:
             self._checkpoint()
 
 
+@cache
+def _version() -> str:
+    return version("hard-daemon")
+
+
 # -- all of it -----------------------------------------------------------------------------------
 
 
@@ -940,6 +948,7 @@ class Runtime:
             self._pipe,
             *self._sources,
         )
+        self._began_s = time.monotonic()
         self._watchdog_s = (systemd.watchdog_interval_s() or math.inf) / 3
         self._fed_s = self._status_s = 0.0
         self._counters_s = time.monotonic() + COUNTERS_S
@@ -998,6 +1007,25 @@ class Runtime:
             ],
             "record": None if recorder is None else recorder.status(),
             "counts": self.counts(),
+        }
+
+    def health(self) -> dict[str, Any]:
+        """Return how the daemon does, as JSON values; from any thread.
+
+        `degraded` says, as a text, what is broken or away, None when nothing is.  Samples dropped
+        are those that the pipeline was too slow for; events dropped were never confirmed by a sink.
+        """
+        dropped = sum(sink.cursor.dropped for sink in self._sinks)
+        return {
+            "version": _version(),
+            "uptime_s": round(time.monotonic() - self._began_s, 1),
+            "streams": len(self._states),
+            "events": self._pipe.events,
+            "backlog": {sink.name: sink.cursor.backlog for sink in self._sinks},
+            "dropped_samples": self._inbox.counts["dropped_samples"],
+            "dropped_events": self._log.counts["dropped_uncommitted"] + dropped,
+            "degraded": "; ".join(self._faults()) or None,
+            "rss_mb": round(resident_bytes() / 1e6, 1),
         }
 
     def label(self, stream: str, t_ns: int, text: str) -> None:
@@ -1106,14 +1134,19 @@ class Runtime:
     def _status(self) -> str:
         backlog = max((sink.cursor.backlog for sink in self._sinks), default=0)
         text = f"{len(self._states)} streams, {self._pipe.events} events, backlog {backlog}"
+        return f"{text}; degraded: {'; '.join(faults)}" if (faults := self._faults()) else text
+
+    def _faults(self) -> list[str]:
+        """Return what is broken or away, a text each; from any thread."""
+        faults = [f"hangs: {', '.join(sorted(self._stuck))}"] if self._stuck else []
         if self._log.is_failing:
-            text += "; degraded: the event log cannot be written"
+            faults.append("the event log cannot be written")
         for state in ("away", "failed"):
             plugins = (*self._sources, *self._sinks)
             names = [thread.name for thread in plugins if thread.state == state]
             if names:
-                text += f"; {state}: {', '.join(names)}"
-        return text
+                faults.append(f"{state}: {', '.join(names)}")
+        return faults
 
     def _log_counters(self) -> None:
         counters = self.counts()

@@ -16,6 +16,7 @@ LAYERS = (
         "clock",
         "daily",
         "eventlog",
+        "metrics",
         "ordering",
         "plugins",
         "recording",

@@ -5,6 +5,7 @@ that each message fed is seen at the sinks.
 """
 
 import contextlib
+import json
 import queue
 import shutil
 import signal
@@ -848,4 +849,24 @@ def test_what_failed_and_a_log_that_cannot_be_written_stand_in_the_status(path):
         )
         other.rollback()
         assert running.log.wait(0, PATIENCE_S)
-        assert running.runtime._status() == "0 streams, 0 events, backlog 0; failed: file"
+        assert running.runtime._status() == "0 streams, 0 events, backlog 0; degraded: failed: file"
+
+
+def test_the_health_tells_what_is_behind_away_and_dropped(path):
+    sink = Collected("home")
+    sink.present = False
+    emitting = Played("mqtt", then(emits("phone-1", 1), idles))
+    with Running(path, [emitting], [sink]) as running:
+        sink.until(lambda: "close" in sink.calls)
+        assert running.log.wait(1, PATIENCE_S)
+        health = running.runtime.health()
+        assert json.loads(json.dumps(health)) == health
+        assert health["backlog"] == {"home": 2}
+        assert (health["streams"], health["events"]) == (1, 2)
+        assert (health["dropped_samples"], health["dropped_events"]) == (0, 0)
+        assert health["degraded"] == "away: home"
+        assert 10 < health["rss_mb"] < 2000
+        assert 0 <= health["uptime_s"] < 6 * PATIENCE_S
+        sink.present = True
+        sink.until(lambda: len(sink.events) == 2)
+    assert running.runtime.health()["degraded"] is None
