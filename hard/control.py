@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from hard.runtime import Refusal
+from hard.inbox import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -4,7 +4,7 @@ An event is committed here before any sink sees it.  Each sink has a `Cursor`, s
 absent one holds up no other and delivering again is moving a cursor.  One writer thread groups
 commits; one connection, guarded by one lock, does all reading and writing.
 
-Not a queue between threads (samples travel in `hard.runtime.Inbox`) and not a history to query:
+Not a queue between threads (samples travel in `hard.inbox.Inbox`) and not a history to query:
 what exceeds the row cap goes, oldest first, delivered or not (counted if not).
 
 `hard.runtime` appends and delivers; `hard replay --publish` does so with a log in memory.

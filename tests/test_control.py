@@ -30,7 +30,8 @@ from hard.control import (
     socket_path,
 )
 from hard.eventlog import EventLog
-from hard.runtime import Refusal, Runtime, RuntimeOptions
+from hard.inbox import Refusal
+from hard.runtime import Runtime, RuntimeOptions
 from tests.broker import Broker
 from tests.test_daemon import until
 

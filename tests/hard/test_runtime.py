@@ -17,15 +17,12 @@ import textwrap
 import threading
 import time
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hard.api import (
-    NS_PER_S,
-    Annotation,
     Declared,
     Event,
     PluginConfig,
@@ -38,15 +35,9 @@ from hard.api import (
     UnusableInput,
 )
 from hard.eventlog import EventLog
-from hard.runtime import (
-    REPEAT_S,
-    Inbox,
-    Runtime,
-    RuntimeOptions,
-    Silence,
-    SinkThread,
-    StateBoard,
-)
+from hard.runtime import REPEAT_S, Runtime, RuntimeOptions
+from hard.states import StateBoard
+from hard.threads import SinkThread
 
 PATIENCE_S = 10
 
@@ -295,112 +286,6 @@ def manager(tmp_path, monkeypatch):
         listening.settimeout(PATIENCE_S)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         yield listening
-
-
-# -- the inbox -------------------------------------------------------------------------------
-
-
-def test_the_oldest_message_is_dropped_and_counted_at_the_bound(caplog):
-    inbox = Inbox(3, 1000, 10.0)
-    for n in range(5):
-        inbox.put([batch("phone-1", n, samples=2)])
-    assert [int(inbox.take(0)[0].t[0]) for _ in range(3)] == [2, 3, 4]
-    assert inbox.take(0) is None
-    assert inbox.counts == {"dropped_messages": 2, "dropped_samples": 4}
-    assert len(caplog.records) == 1
-
-
-def test_samples_are_bounded_too():
-    inbox = Inbox(100, 10, 10.0)
-    for n in range(3):
-        inbox.put([batch("phone-1", n, samples=4), Annotation("phone-1", 0, "walking")])
-    inbox.put([batch("phone-1", 9, samples=11)])
-    assert [int(inbox.take(0)[0].t[0]) for _ in range(2)] == [1, 2]
-    assert inbox.counts == {"dropped_messages": 2, "dropped_samples": 15}
-
-
-def test_after_closing_nothing_comes_in_and_the_rest_comes_out():
-    inbox = Inbox(100, 100, 10.0)
-    inbox.put([batch("phone-1", 1)])
-    inbox.close()
-    inbox.put([batch("phone-1", 2)])
-    assert not inbox.exhausted
-    assert inbox.take(0)[0].t[0] == 1
-    assert inbox.exhausted
-    assert inbox.counts["dropped_messages"] == 1
-
-
-@pytest.mark.parametrize(
-    ("years", "said"),
-    [(-53, "53 years behind"), (54, "54 years ahead of"), (-1.5, "548 days behind")],
-)
-def test_a_clock_far_off_is_told_once_of_each_stream_and_stays_in_its_status(caplog, years, said):
-    inbox = Inbox(100, 100, 10.0)
-    now_ns = 1_750_000_000 * NS_PER_S
-    for n in range(3):
-        stamp_ns = now_ns + round(years * 365.25) * 86_400 * NS_PER_S + n
-        inbox.put([replace(batch("phone-1", stamp_ns), t_received_ns=now_ns + n)])
-    sentence = f"its clock is {said} this machine's"
-    assert inbox.streams()["phone-1"]["clock"] == sentence
-    assert [sentence in record.message for record in caplog.records] == [True]
-    assert inbox.counts == {"clocks_far_off": 1}
-    inbox.put([replace(batch("phone-1", now_ns), t_received_ns=now_ns)])
-    assert "clock" not in inbox.streams()["phone-1"]
-
-
-@pytest.mark.parametrize(
-    ("stamp_s", "received_s", "clock"),
-    [
-        (1_750_000_000 - 80_000, 1_750_000_000, "epoch"),  # late, by less than a day
-        (7, 1_750_000_000, "device"),  # since the phone's boot
-        (1_750_000_000, 100, "epoch"),  # this machine has no clock of its own yet
-        (7, None, "epoch"),  # a file
-    ],
-)
-def test_a_clock_that_cannot_be_compared_is_not_doubted(caplog, stamp_s, received_s, clock):
-    inbox = Inbox(100, 100, 10.0)
-    received_ns = received_s and received_s * NS_PER_S
-    declared = Declared("m/s2", clock=clock)
-    sent = batch("phone-1", stamp_s * NS_PER_S)
-    inbox.put([replace(sent, t_received_ns=received_ns, declared=declared)])
-    assert "clock" not in inbox.streams()["phone-1"]
-    assert not caplog.records
-
-
-def test_what_no_source_may_emit_is_refused():
-    with pytest.raises(TypeError, match="SampleBatch and Annotation only"):
-        Inbox(1, 1, 1.0).put(["walking"])
-
-
-def test_silence_comes_after_all_that_arrived_before_it():
-    inbox = Inbox(100, 100, 0.0)
-    inbox.put([batch("phone-1", 1)])
-    inbox.put([batch("phone-2", 1)])
-    time_passed = threading.Event()
-    assert not time_passed.wait(0.01)
-    inbox.put([batch("phone-3", 1, max_delay_s=60.0)])
-    taken = [inbox.take(0) for _ in range(5)]
-    order = [each.stream if isinstance(each, Silence) else each[0].t[0] for each in taken]
-    assert order == [1, "phone-1", 1, "phone-2", 1]
-    assert inbox.take(0) is None  # phone-3 may yet be a minute late
-
-
-# -- states ----------------------------------------------------------------------------------
-
-
-def test_readers_see_changes_since_they_last_looked_and_newcomers_everything():
-    board = StateBoard()
-    board.show("a", state("a", 1))
-    board.show("b", state("b", 1))
-    version, seen = board.since(0)
-    assert [each.stream for each in seen] == ["a", "b"]
-    board.show("b", state("b", 2))
-    assert board.since(version) == (version, [])
-    board.show("a", state("a", 3, "sitting"))
-    assert board.since(version)[1] == [state("a", 3, "sitting")]
-    assert board.since(0)[1] == [state("b", 2), state("a", 3, "sitting")]
-    board.show("b", None)
-    assert board.streams() == ["a"]
 
 
 # -- sources ---------------------------------------------------------------------------------

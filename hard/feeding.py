@@ -1,0 +1,241 @@
+"""The thread that feeds the pipeline, in order of arrival, and hands on what it decides.
+
+What the pipeline is fed, a recorder may see first.  Made and supervised by `hard.runtime`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hard.api import Calibrate, Event, Message, Remembered, SampleBatch, Silence, StreamState
+from hard.inbox import CONTROLS, IDLE_S, Inbox, Refusal, Request
+from hard.threads import Budget, Pulse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from hard.eventlog import EventLog
+    from hard.states import StateBoard
+    from hard.summaries import SummaryBoard
+
+__all__ = ["Pipeline", "PipelineThread", "Recorder"]
+
+EVIDENCE_S = 1.0
+CHECKPOINT_S = 60.0
+
+_log = logging.getLogger(__name__)
+
+
+class Pipeline(Protocol):
+    """What the runtime needs of `hard.pipeline`; all of it is called from one thread."""
+
+    counts: Counter[str]
+
+    def feed(self, message: Message) -> list[Event]:
+        """Take what arrived together; return what was decided."""
+        ...
+
+    def tick(self, stream: str) -> list[Event]:
+        """Take note that the stream fell silent: once per silence, after all that arrived."""
+        ...
+
+    def finish(self, reason: str) -> list[Event]:
+        """Close every open bout."""
+        ...
+
+    def state(self, stream: str) -> StreamState | None:
+        """Return what the stream is now; None for one that is not known (any more)."""
+        ...
+
+    def evidence(self) -> Mapping[str, int]:
+        """Return stream -> data time (ns) of the last evidence of its open bout."""
+        ...
+
+    def memory(self, stream: str) -> Mapping[str, Any]:
+        """Return what is known of a stream beyond its samples to come, as JSON values."""
+        ...
+
+    def remember(self, stream: str, state: Mapping[str, Any]) -> None:
+        """Know what `memory` gave elsewhere; raise ValueError for anything else."""
+        ...
+
+
+class Recorder(Protocol):
+    """What the runtime needs of `hard.recording`: it sees what the pipeline is fed, in order."""
+
+    counts: Counter[str]
+
+    def start(self) -> None:
+        """Begin to write, in a thread of its own."""
+        ...
+
+    def wants(self, stream: str) -> bool:
+        """Tell whether this stream is recorded."""
+        ...
+
+    def take(self, message: Message, known: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take in what the pipeline is about to be fed, knowing what; never blocks."""
+        ...
+
+    def close(self, timeout_s: float) -> bool:
+        """Write the rest within `timeout_s`; return whether that succeeded."""
+        ...
+
+    def status(self) -> dict[str, Any]:
+        """Return where and how much was written, as JSON values; from any thread."""
+        ...
+
+
+class PipelineThread:
+    """Feeds the pipeline, in order of arrival, and hands on what it decides."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        inbox: Inbox,
+        log: EventLog,
+        states: StateBoard,
+        recorder: Recorder | None,
+        summaries: SummaryBoard | None,
+        *,
+        hung_after_s: float,
+        on_done: Callable[[], None],
+        checkpoint: Callable[[], None],
+    ) -> None:
+        self.name = "pipeline"
+        self.events = 0
+        self.counts: Counter[str] = Counter()
+        self.pulse = Pulse(hung_after_s)
+        self.is_broken = False
+        self._pipeline = pipeline
+        self._inbox = inbox
+        self._log = log
+        self._states = states
+        self._recorder = recorder
+        self._summaries = summaries
+        self._on_done = on_done
+        self._budget = Budget()
+        self._checkpoint = checkpoint
+        self._at_risk = 0  # samples of what is being fed
+        self._evidence_s = 0.0
+        self._checkpoint_s = time.monotonic() + CHECKPOINT_S
+        self._reason = "shutdown"
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self.pulse.beat()
+        self._thread.start()
+
+    def finish(self, reason: str) -> None:
+        """End once the inbox, which takes nothing more in, is dry; open bouts get `reason`."""
+        self._reason = reason
+        self._inbox.close()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the thread to end, at most `timeout_s`; return whether it has."""
+        self._thread.join(max(0.0, timeout_s))
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not (self._inbox.exhausted or self.is_broken):
+            self._guarded(self._turn)
+        self._guarded(self._end)
+        self.pulse.rest()
+        self._on_done()
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        """Make one step; a bug costs what was being fed, too many of them end the service."""
+        self.pulse.beat()
+        try:
+            step()
+        except Exception:  # noqa: BLE001 - a bug of the pipeline must not pass for silence
+            self.counts["bugs"] += 1
+            self.counts["lost_samples"] += self._at_risk
+            _log.exception("the pipeline has a bug: one input is lost")
+            self.is_broken = self.is_broken or not self._budget.spend()
+
+    def _turn(self) -> None:
+        taken = self._inbox.take(IDLE_S)
+        self._at_risk = 0
+        if isinstance(taken, Request):
+            self._record((taken.control,))
+            taken.answer.put(self._calibrate(taken.control.stream))
+        elif taken is not None:
+            message = (taken,) if isinstance(taken, Silence) else taken
+            self._at_risk = sum(len(i) for i in message if isinstance(i, SampleBatch))
+            self._feed(message)
+        self._note_evidence()
+
+    def _feed(self, message: Message) -> None:
+        self._record(message)
+        events: list[Event] = []
+        for item in message:
+            if isinstance(item, Silence):
+                events += self._pipeline.tick(item.stream)
+            elif isinstance(item, Calibrate):
+                self._calibrate(item.stream)
+            elif isinstance(item, Remembered):
+                self._remember(item)
+        data = [item for item in message if not isinstance(item, CONTROLS)]
+        if data:
+            events += self._pipeline.feed(data)
+        self._publish(events, [item.stream for item in message])
+
+    def _calibrate(self, stream: str) -> Refusal | None:
+        """Let the pipeline calibrate a stream; return why that can't be done, None if it was."""
+        calibrate = getattr(self._pipeline, "calibrate", None)
+        if calibrate is None:
+            return Refusal("unsupported", "this pipeline has nothing to calibrate")
+        try:
+            events = calibrate(stream)
+        except ValueError as error:
+            return Refusal("not_now", str(error))
+        self._publish(events, [stream])
+        return None
+
+    def _remember(self, item: Remembered) -> None:
+        try:
+            self._pipeline.remember(item.stream, item.state)
+        except ValueError as error:
+            self.counts["bad_memory"] += 1
+            _log.warning("stream %r: what its recording knew can't be used: %s", item.stream, error)
+
+    def _record(self, message: Message) -> None:
+        if self._recorder is not None:
+            streams = {item.stream for item in message}
+            self._recorder.take(message, {s: self._pipeline.memory(s) for s in streams})
+
+    def _end(self) -> None:
+        self._publish(self._pipeline.finish(self._reason), self._states.streams())
+        self._checkpoint()
+
+    def _publish(self, events: list[Event], streams: list[str]) -> None:
+        self._log.append(events)
+        for event in events:
+            if self._summaries is not None:
+                self._summaries.take(event)
+            if event.kind == "status":
+                level = logging.WARNING if event.status == "rejected" else logging.INFO
+                why = f": {event.reason}" if event.reason else ""
+                _log.log(level, "stream %s: %s%s", event.stream, event.status, why)
+        self.events += len(events)
+        for stream in dict.fromkeys([*streams, *(event.stream for event in events)]):
+            state = self._pipeline.state(stream)
+            self._states.show(stream, state)
+            if self._summaries is not None and state is not None and state.t is not None:
+                self._summaries.reach(stream, state.t)
+
+    def _note_evidence(self) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._evidence_s:
+            self._evidence_s = now_s + EVIDENCE_S
+            for stream, t_ns in self._pipeline.evidence().items():
+                self._log.evidence(stream, t_ns)
+        if now_s >= self._checkpoint_s:
+            self._checkpoint_s = now_s + CHECKPOINT_S
+            self._checkpoint()
