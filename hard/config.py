@@ -219,6 +219,14 @@ class Configuration:
                 table[group][name] |= instance.config.model_dump(mode="json")
         return dict(_flat(table, ""))
 
+    def unchecked(self) -> Iterator[str]:
+        """Yield the keys of files that only the service is handed: it alone can look at them."""
+        if "CREDENTIALS_DIRECTORY" in os.environ:
+            return
+        for key, value in self.effective().items():
+            if isinstance(value, str) and value.startswith(_CREDENTIAL):
+                yield key
+
 
 def _flat(table: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, value in table.items():
@@ -323,7 +331,7 @@ def _lacking(group: str, made: dict[str, Any], table: Any) -> Iterator[tuple[str
 
 
 def _unreadable(secret: str) -> str | None:
-    """Return why a file of a secret can't be read; None where it can, or only systemd knows."""
+    """Return why a file of a secret can't be read; None where it can, or is `unchecked`."""
     credential = secret.removeprefix(_CREDENTIAL)
     if credential == secret:
         path = Path(secret)

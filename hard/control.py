@@ -24,6 +24,7 @@ import socket
 import stat
 import threading
 import time
+from collections import Counter
 from hashlib import blake2b
 from pathlib import Path
 from tempfile import gettempdir
@@ -44,6 +45,7 @@ __all__ = [
     "serving",
     "socket_path",
     "status_text",
+    "streams_text",
 ]
 
 SOCKET = "control.sock"
@@ -64,6 +66,8 @@ ASK_S = 5.0
 ANSWER_S = 2.0
 """The pipeline may take so long to take a request in."""
 MAX_PATH_BYTES = 107
+
+_UNDECIDED = "nothing decided yet"
 
 _log = logging.getLogger(__name__)
 
@@ -480,14 +484,27 @@ def status_text(answer: Mapping[str, Any]) -> str:
     if record := answer["record"]:
         session = record["session"] or "nothing yet"
         lines.append(f"recording: {record['state']}, {session}, {record['bytes']} bytes")
-    for stream in answer["streams"]:
-        what = stream["activity"] or stream["status"] or "nothing decided yet"
+    for stream in sorted(answer["streams"], key=lambda stream: str(stream["stream"])):
+        what = stream["activity"] or stream["status"] or _UNDECIDED
         rates = ", ".join(f"{sensor} {hz:g} Hz" for sensor, hz in stream["rate_hz"].items())
         told = [stream[key] for key in ("reason", "clock") if stream.get(key)]
         why = f" ({'; '.join(told)})" if told else ""
         heard = f"heard {stream['age_s']:.1f} s ago"
         lines.append(f"stream {stream['stream']}: {what}{why}; {heard}; {rates}")
-    if not answer["streams"]:
-        lines.append("no stream yet")
+    lines.append(streams_text(answer))
     lines += [f"counted {name}: {n}" for name, n in answer["counts"].items()]
     return "\n".join(lines)
+
+
+def streams_text(answer: Mapping[str, Any]) -> str:
+    """Return how many streams there are, of what status, and how fast they send, as one line."""
+    streams = answer["streams"]
+    if not streams:
+        return "no stream yet"
+    beyond = answer["known_streams"] - len(streams)
+    of_status = Counter(stream["status"] or _UNDECIDED for stream in streams)
+    parts = ", ".join(f"{n} {status}" for status, n in sorted(of_status.items()))
+    rate_hz = sum(hz for stream in streams for hz in stream["rate_hz"].values())
+    more = f" (and {beyond} heard of longer ago)" if beyond else ""
+    several = "" if len(streams) == 1 else "s"
+    return f"{len(streams)} stream{several}: {parts}; {rate_hz:.0f} samples/s in all{more}"

@@ -36,7 +36,8 @@ RATE_S = 5
 
 PLAUSIBLE_NS = 1_735_689_600 * NS_PER_S
 """2025: before it this machine's own clock is not set, and nobody else's is doubted."""
-DAY_NS = 86_400 * NS_PER_S
+DOUBTED_S = 600.0
+"""A clock so far off, beyond what may be late, is told: events and days go by it."""
 
 CONTROLS = (Silence, Calibrate, Remembered)
 _ITEMS = (SampleBatch, Annotation, *CONTROLS)
@@ -92,16 +93,23 @@ class _Arrivals:
 
 
 def _doubt(batch: SampleBatch) -> str | None:
-    """Say how far the stamps are from this machine's clock; None within a day, or if unknown."""
+    """Say how far the stamps are from this machine's clock; None where near, or unknown."""
     now_ns = batch.t_received_ns or 0
     if batch.declared.clock != "epoch" or now_ns < PLAUSIBLE_NS or not len(batch):
         return None
     off_ns = int(batch.t[-1]) - now_ns
-    if abs(off_ns) <= DAY_NS:
+    off_s = off_ns / NS_PER_S
+    if abs(off_s) <= DOUBTED_S + batch.declared.max_delay_s:
         return None
-    days = abs(off_ns) / DAY_NS
-    far = f"{days:.0f} days" if days < 730 else f"{days / 365.25:.0f} years"
-    return f"its clock is {far} {'ahead of' if off_ns > 0 else 'behind'} this machine's"
+    side = "ahead of" if off_s > 0 else "behind"
+    return f"its clock is {_far(abs(off_s))} {side} this machine's"
+
+
+def _far(seconds: float) -> str:
+    """Return a time of minutes to years in the unit that tells it best."""
+    units = {"years": 365.25 * 86_400, "days": 86_400.0, "hours": 3600.0, "minutes": 60.0}
+    unit = next((name for name, unit_s in units.items() if seconds >= 2 * unit_s), "minutes")
+    return f"{seconds / units[unit]:.0f} {unit}"
 
 
 class Inbox:
@@ -131,6 +139,11 @@ class Inbox:
     def exhausted(self) -> bool:
         """Tell whether nothing is left and nothing more will come."""
         return self._closed and not self._queue
+
+    @property
+    def known_streams(self) -> int:
+        """The number of streams that arrived."""
+        return len(self._arrivals)
 
     def put(self, items: Message) -> None:
         """Take a message in; drop the oldest while there are too many messages or samples.
@@ -216,7 +229,10 @@ class Inbox:
         self.counts["clocks_far_off"] += 1
         if len(self._said_clocks) < MAX_STREAMS:
             self._said_clocks.add(stream)
-            _log.warning("stream %r: %s: set the sender's clock (said once)", stream, doubt)
+            _log.warning(
+                "stream %r: %s: set the sender's clock, unless it sends what it kept (said once)",
+                *(stream, doubt),
+            )
 
     def _next_silent(self, now_s: float) -> str | None:
         """Return a stream whose silence fell due before whatever is next in the queue arrived."""

@@ -180,6 +180,7 @@ class Runtime:
         recorder = self._recorder
         return {
             "events": self._pipe.events,
+            "known_streams": self._inbox.known_streams,
             "streams": [
                 {"stream": stream, **arrived, **_shown(states.get(stream))}
                 for stream, arrived in shown.items()

@@ -9,7 +9,8 @@ import contextlib
 import os
 import socket
 import ssl
-from typing import TYPE_CHECKING, Literal, Self, cast
+from pathlib import Path  # noqa: TC003 - pydantic reads the annotation
+from typing import TYPE_CHECKING, Annotated, Literal, Self, cast
 
 from paho.mqtt.client import Client, WebsocketConnectionError
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -46,8 +47,8 @@ class BrokerConfig(PluginConfig):
     ws_path: str = Field("/mqtt", pattern=r"^/[!-~]*$")
     tls: bool = False
     ca_file: str | None = None
-    client_cert: str | None = None
-    client_key: str | None = None
+    client_cert: Annotated[Path, Field(strict=False)] | None = None
+    client_key: Annotated[Path, Field(strict=False)] | None = None
     keepalive_s: int = Field(20, ge=2, le=3600)
     client_id: str | None = Field(None, min_length=1, max_length=128)
 
@@ -200,11 +201,11 @@ def tls_context(config: BrokerConfig) -> ssl.SSLContext:
         # mosquitto's manual says); trust, dates and name are verified all the same.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         if config.client_cert is not None:
-            key, name = "client_cert", config.client_cert
+            key, name = "client_cert", str(config.client_cert)
             cert = credential_path(key, name)
             cert.read_bytes()  # load_cert_chain does not say which of its files is missing
             if config.client_key is not None:
-                key, name = "client_key", config.client_key
+                key, name = "client_key", str(config.client_key)
             # The empty password keeps OpenSSL from asking on the terminal.
             context.load_cert_chain(cert, credential_path(key, name), password="")
     except CredentialError as error:
@@ -235,6 +236,7 @@ def insecurities(config: BrokerConfig) -> list[str]:
             f"MQTT to {config.address} is not encrypted: whoever shares the network can read "
             "motion data and password; set tls = true or keep it to a network you trust"
         )
-    files = {"password_file": config.password_file, "client_key": config.client_key}
+    key = None if config.client_key is None else str(config.client_key)
+    files = {"password_file": config.password_file, "client_key": key}
     found += filter(None, (open_to_others(key, name) for key, name in files.items()))
     return found
