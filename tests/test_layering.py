@@ -110,7 +110,7 @@ def test_the_daemon_knows_no_plugin_and_no_library_of_one(path):
 def test_a_plugin_imports_only_the_api_itself_and_the_decoders(path):
     own = path.relative_to(ROOT / "plugins").parts[0]
     assert of_hard(path) <= {"api"}
-    shared = {"hard_formats"}
+    shared = {"hard_delivery", "hard_formats"}
     assert {p for p in packages(path) if p.startswith("hard_")} <= {own} | shared
     assert not packages(path) & OF_TRAINING
 
