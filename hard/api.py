@@ -36,6 +36,7 @@ __all__ = [
     "Declared",
     "Emit",
     "Event",
+    "Evicted",
     "Found",
     "Kind",
     "Message",
@@ -162,6 +163,13 @@ class Calibrate:
 
 
 @dataclass(frozen=True, slots=True)
+class Evicted:
+    """This stream made room for another and was forgotten; emitted as `Silence` is."""
+
+    stream: str
+
+
+@dataclass(frozen=True, slots=True)
 class Remembered:
     """What the pipeline knew of this stream before what follows; emitted as `Silence` is.
 
@@ -172,10 +180,10 @@ class Remembered:
     state: Mapping[str, Any]
 
 
-Message: TypeAlias = Sequence[SampleBatch | Annotation | Silence | Calibrate | Remembered]
+Message: TypeAlias = Sequence[SampleBatch | Annotation | Silence | Calibrate | Evicted | Remembered]
 """What arrived together: all of it is accepted before the stream's watermark moves.
 
-`Silence`, `Calibrate` and `Remembered` stand alone in their message.
+`Silence`, `Calibrate`, `Evicted` and `Remembered` stand alone in their message.
 """
 
 Emit: TypeAlias = Callable[[Message], None]

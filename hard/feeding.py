@@ -11,7 +11,16 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hard.api import Calibrate, Event, Message, Remembered, SampleBatch, Silence, StreamState
+from hard.api import (
+    Calibrate,
+    Event,
+    Evicted,
+    Message,
+    Remembered,
+    SampleBatch,
+    Silence,
+    StreamState,
+)
 from hard.inbox import CONTROLS, IDLE_S, Inbox, Refusal, Request
 from hard.threads import Budget, Pulse
 
@@ -41,6 +50,10 @@ class Pipeline(Protocol):
 
     def tick(self, stream: str) -> list[Event]:
         """Take note that the stream fell silent: once per silence, after all that arrived."""
+        ...
+
+    def evict(self, stream: str) -> list[Event]:
+        """Close a stream's bout and forget it, as another time it made room for another."""
         ...
 
     def finish(self, reason: str) -> list[Event]:
@@ -179,6 +192,8 @@ class PipelineThread:
                 events += self._pipeline.tick(item.stream)
             elif isinstance(item, Calibrate):
                 self._calibrate(item.stream)
+            elif isinstance(item, Evicted):
+                events += self._pipeline.evict(item.stream)
             elif isinstance(item, Remembered):
                 self._remember(item)
         data = [item for item in message if not isinstance(item, CONTROLS)]

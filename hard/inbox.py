@@ -19,6 +19,7 @@ from hard.api import (
     NS_PER_S,
     Annotation,
     Calibrate,
+    Evicted,
     Message,
     Remembered,
     SampleBatch,
@@ -39,7 +40,7 @@ PLAUSIBLE_NS = 1_735_689_600 * NS_PER_S
 DOUBTED_S = 600.0
 """A clock so far off, beyond what may be late, is told: events and days go by it."""
 
-CONTROLS = (Silence, Calibrate, Remembered)
+CONTROLS = (Silence, Calibrate, Evicted, Remembered)
 _ITEMS = (SampleBatch, Annotation, *CONTROLS)
 
 _log = logging.getLogger(__name__)

@@ -52,9 +52,10 @@ class Pipeline:
     """All streams of one process; called from one thread.
 
     `choose(stream)` gives the model and the decision settings of a new stream; `watch`, if given,
-    sees every prediction, `explain` how each window was judged.  `references` holds which way was
-    up on the streams of an earlier run, `mount(stream)` gives the axes of the device of a new
-    stream.  `counts` says what was left out, by reason.
+    sees every prediction, `explain` how each window was judged; `evicting` hears of each stream
+    that is about to make room for another.  `references` holds which way was up on the streams of
+    an earlier run, `mount(stream)` gives the axes of the device of a new stream.  `counts` says
+    what was left out, by reason.
     """
 
     def __init__(
@@ -66,8 +67,10 @@ class Pipeline:
         references: Mapping[str, Reference] | None = None,
         mount: Callable[[str], Axes] = lambda _: DEVICE_AXES,
         explain: Callable[[Explained], None] | None = None,
+        evicting: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._choose = choose
+        self._evicting = evicting
         self._mount = mount
         self._max_streams = max_streams
         self._watch = watch
@@ -151,6 +154,17 @@ class Pipeline:
         now = {name: stream.reference for name, stream in self._streams.items()}
         return self._references | {name: found for name, found in now.items() if found is not None}
 
+    def evict(self, stream: str) -> list[Event]:
+        """Close a stream's bout and forget it, but for which way was up."""
+        evicted = self._streams.pop(stream, None)
+        if evicted is None:
+            return []
+        events = evicted.finish("evicted")
+        if evicted.reference is not None:
+            self._references[stream] = evicted.reference
+        self.counts["evicted"] += 1
+        return events
+
     def cut(self, stream: str) -> list[Event]:
         """Another recording of the same stream follows: no window may straddle the two."""
         return self._streams[stream].flush() if stream in self._streams else []
@@ -173,11 +187,8 @@ class Pipeline:
         events = []
         while len(self._streams) >= self._max_streams:
             name = next(iter(self._streams))
-            evicted = self._streams.pop(name)
-            events += evicted.finish("evicted")
-            if evicted.reference is not None:
-                self._references[name] = evicted.reference
-            self.counts["evicted"] += 1
+            self._evicting(name)
+            events += self.evict(name)
         return events
 
 

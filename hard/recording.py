@@ -7,8 +7,8 @@
 
 Columns (`COLUMNS`; what does not apply to a kind is empty):
 
-    kind           sample, batch (one without samples), annotation, silence, calibrate, declared,
-                   remembered
+    kind           sample, batch (one without samples), annotation, silence, calibrate, evicted,
+                   declared, remembered
     arrival        running number of what was fed to the pipeline: equal numbers came together
     batch          number of the batch within it
     sensor         accel, linear_accel, gravity, gyro
@@ -43,7 +43,7 @@ import queue
 import re
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -57,6 +57,7 @@ from hard.api import (
     Calibrate,
     Declared,
     Event,
+    Evicted,
     Message,
     Remembered,
     SampleBatch,
@@ -100,6 +101,8 @@ COLUMNS = (
 MAX_TEXT = 200
 """Longer labels are cut, and counted."""
 MAX_STREAMS = 1000
+MAX_HELD_LABELS = 1000
+"""So many labels wait for the first sample of their streams; the oldest make room, counted."""
 MAX_WAITING_SAMPLES = 1_000_000
 """What the disk may lag behind; beyond it messages are dropped and counted."""
 FLUSH_S = 10.0
@@ -108,7 +111,7 @@ _SESSION = re.compile(r"\d{8}T\d{6}Z(-\d+)?")
 _PART = re.compile(r"[A-Za-z0-9_-]{1,64}\.\d{4,}\.csv\.gz")
 
 _Known: TypeAlias = "Mapping[str, Mapping[str, Any]]"
-_Item: TypeAlias = SampleBatch | Annotation | Silence | Calibrate | Remembered
+_Item: TypeAlias = SampleBatch | Annotation | Silence | Calibrate | Evicted | Remembered
 
 _log = logging.getLogger(__name__)
 
@@ -147,6 +150,7 @@ class Recorder:
         self._shelf = _Shelf(folder, limits.max_bytes, self.counts)
         self._about = about
         self._streams: dict[str, _Stream] = {}
+        self._held: deque[Annotation] = deque()  # of streams that have sent nothing (yet)
         self._queue: queue.SimpleQueue[tuple[Message, _Known] | None] = queue.SimpleQueue()
         # Two numbers with one writer each instead of one with a lock.
         self._taken = self._written = 0
@@ -218,6 +222,8 @@ class Recorder:
                 due_s = time.monotonic() + FLUSH_S
                 for stream in self._streams.values():
                     self._flush(stream)
+        if self._held:
+            self.counts["labels_without_samples"] += len(self._held)
         for stream in self._streams.values():
             self._flush(stream)
             self._finish(stream)
@@ -226,12 +232,33 @@ class Recorder:
         for name in dict.fromkeys(item.stream for item in message):
             if not self.wants(name):
                 continue
-            stream = self._streams.get(name) or self._begin(name)
+            items = [self._bounded(item) for item in message if item.stream == name]
+            stream = self._streams.get(name)
+            if stream is None:
+                labels = [item for item in items if isinstance(item, Annotation)]
+                if len(labels) == len(items):  # anybody can label what nobody sends
+                    self._hold(labels)
+                    continue
+                stream = self._begin(name)
             if stream is not None:
-                items = [self._bounded(item) for item in message if item.stream == name]
+                self._write_held(stream, known.get(name) or {})
                 stream.write(items, known.get(name) or {})
                 if stream.chars >= FLUSH_CHARS:
                     self._flush(stream)
+
+    def _hold(self, labels: list[Annotation]) -> None:
+        """Keep labels until their stream sends."""
+        self._held.extend(labels)
+        while len(self._held) > MAX_HELD_LABELS:
+            self._held.popleft()
+            self.counts["labels_without_samples"] += 1
+
+    def _write_held(self, stream: _Stream, known: Mapping[str, Any]) -> None:
+        """Let the labels that waited for a stream stand before its first samples."""
+        labels = [label for label in self._held if label.stream == stream.name]
+        if labels:
+            self._held = deque(label for label in self._held if label.stream != stream.name)
+            stream.write(labels, known)
 
     def _begin(self, name: str) -> _Stream | None:
         if len(self._streams) >= MAX_STREAMS:
@@ -412,6 +439,8 @@ class _Stream:
                     self._add(f"silence,{self.arrivals},,,,,,,,,,\n")
                 case Calibrate():
                     self._add(f"calibrate,{self.arrivals},,,,,,,,,,\n")
+                case Evicted():
+                    self._add(f"evicted,{self.arrivals},,,,,,,,,,\n")
                 case Remembered():
                     self._add(self._remembered(item.state))
 
@@ -634,6 +663,11 @@ class Unrecognised:
         return []
 
     def tick(self, stream: str) -> list[Event]:
+        """Decide nothing."""
+        del stream
+        return []
+
+    def evict(self, stream: str) -> list[Event]:
         """Decide nothing."""
         del stream
         return []

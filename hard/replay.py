@@ -21,6 +21,7 @@ from hard.api import (
     NS_PER_S,
     Annotation,
     Calibrate,
+    Evicted,
     Remembered,
     SampleBatch,
     Silence,
@@ -195,7 +196,7 @@ class _Feed:
     def _emit(self, message: Message) -> None:
         for item in message:
             self._sources.setdefault(item.stream, self._source)
-            if isinstance(item, (Silence, Calibrate, Remembered)):
+            if isinstance(item, (Silence, Calibrate, Evicted, Remembered)):
                 self._control(item)
         batches = [item for item in message if isinstance(item, SampleBatch) and len(item)]
         labels = [item for item in message if isinstance(item, Annotation)]
@@ -213,11 +214,13 @@ class _Feed:
         if self._progress is not None:
             self._progress(self._outcome.seconds)
 
-    def _control(self, control: Silence | Calibrate | Remembered) -> None:
+    def _control(self, control: Silence | Calibrate | Evicted | Remembered) -> None:
         """Do what the runtime did when this was recorded."""
         stream = self._joined_stream or control.stream
         if isinstance(control, Silence):
             self.take(self._pipeline.tick(stream))
+        elif isinstance(control, Evicted):
+            self.take(self._pipeline.evict(stream))
         elif isinstance(control, Calibrate):
             with contextlib.suppress(ValueError):  # live could not at this point either
                 self.take(self._pipeline.calibrate(stream))

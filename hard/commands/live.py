@@ -113,14 +113,21 @@ def _runtime(
     state_folder: Path | None,
 ) -> Runtime:
     """Return the daemon's threads around its pipeline, which knows again which way is up."""
+    from hard.api import Evicted  # noqa: PLC0415
     from hard.checkpoint import load_references, save_references  # noqa: PLC0415
     from hard.pipeline import Pipeline  # noqa: PLC0415
     from hard.runtime import Runtime, RuntimeOptions  # noqa: PLC0415
 
     settings = configuration.settings
     upright = None if state_folder is None else state_folder / "upright.json"
+
+    def evicting(stream: str) -> None:
+        if recorder is not None:
+            recorder.take([Evicted(stream)])
+
     pipeline = Pipeline(
         models.choose,
+        evicting=evicting,
         max_streams=settings.hard.max_streams,
         references={} if upright is None else load_references(upright),
         mount=settings.axes_of,

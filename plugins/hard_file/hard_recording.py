@@ -20,6 +20,7 @@ from hard.api import (
     Annotation,
     Calibrate,
     Declared,
+    Evicted,
     Remembered,
     SampleBatch,
     Silence,
@@ -199,7 +200,9 @@ class _Part:
         self._declared: dict[str, Declared] = {}
         self._head: str | None = None
         self._batch: _Batch | None = None
-        self._message: list[SampleBatch | Annotation | Silence | Calibrate | Remembered] = []
+        self._message: list[
+            SampleBatch | Annotation | Silence | Calibrate | Evicted | Remembered
+        ] = []
         self._arrival: str | None = None
 
     def messages(self, file: IO[bytes]) -> Iterator[Message]:
@@ -245,6 +248,8 @@ class _Part:
                 self._message.append(Silence(self._stream))
             case "calibrate":
                 self._message.append(Calibrate(self._stream))
+            case "evicted":
+                self._message.append(Evicted(self._stream))
             case "remembered":
                 self._message.append(Remembered(self._stream, _state(cells[11])))
             case _:

@@ -31,9 +31,9 @@ FAKE = FakeClassifier()
 LABELS = FAKE.card.labels
 
 
-def pipeline(classifier=FAKE, *, max_streams=1000, **decision):
+def pipeline(classifier=FAKE, *, max_streams=1000, evicting=lambda _: None, **decision):
     chosen = classifier, DecisionSettings(**decision)
-    return Pipeline(lambda _: chosen, max_streams=max_streams)
+    return Pipeline(lambda _: chosen, max_streams=max_streams, evicting=evicting)
 
 
 def moving(seconds_, seed=0, rate_hz=50.0, start_ns=T0_NS):
@@ -286,6 +286,15 @@ def test_the_stream_silent_longest_is_evicted_and_its_bout_closed():
     events += evicted + pipe.finish("end_of_data")
     for name in "abc":
         check_events([e for e in events if e.stream == name], LABELS)
+
+
+def test_who_makes_room_is_told_before_and_an_eviction_asked_for_is_the_same():
+    told, (t, x) = [], moving(10)
+    pipe, asked = pipeline(max_streams=1, evicting=told.append), pipeline()
+    assert pipe.feed(batches(t, x)) == asked.feed(batches(t, x))
+    by_need = [e for e in pipe.feed(batches(t, x, stream="b")) if e.stream == "s"]
+    assert by_need == asked.evict("s") != []
+    assert (told, asked.state("s"), asked.evict("s")) == (["s"], None, [])
 
 
 def test_many_strangers_take_no_more_than_the_room_there_is():
