@@ -31,7 +31,9 @@ __all__ = [
     "STANDARD_GRAVITY_M_S2",
     "Annotation",
     "Calibrate",
+    "Command",
     "Confirm",
+    "Control",
     "DaySummary",
     "Declared",
     "Emit",
@@ -40,9 +42,12 @@ __all__ = [
     "Found",
     "Kind",
     "Message",
+    "Pause",
     "PluginConfig",
     "Reason",
     "Remembered",
+    "Renew",
+    "Resume",
     "SampleBatch",
     "Sensor",
     "Silence",
@@ -170,6 +175,32 @@ class Evicted:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """Nothing of this stream is to be recognised from here on; emitted as `Silence` is."""
+
+    stream: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """This stream is to be recognised again; emitted as `Silence` is."""
+
+    stream: str
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """The model or the settings of this stream changed: begin anew; emitted as `Silence` is.
+
+    `about` says what it is recognised with from here on, in JSON's own types, as the metadata of a
+    recording do.
+    """
+
+    stream: str
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Remembered:
     """What the pipeline knew of this stream before what follows; emitted as `Silence` is.
 
@@ -180,10 +211,26 @@ class Remembered:
     state: Mapping[str, Any]
 
 
-Message: TypeAlias = Sequence[SampleBatch | Annotation | Silence | Calibrate | Evicted | Remembered]
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Something that somebody outside asks of the daemon (`Source.ask`).
+
+    `arguments` are what came, unchecked.  `answer` is called once, from any thread and maybe before
+    `ask` returns, with `{"ok": True, ...}` or `{"ok": False, "error": a word, "message": a
+    sentence}`; it must not block.
+    """
+
+    name: str
+    arguments: Mapping[str, Any]
+    answer: Callable[[Mapping[str, Any]], None]
+
+
+Control: TypeAlias = Silence | Calibrate | Evicted | Pause | Resume | Renew | Remembered
+"""What the runtime tells the pipeline of one stream, and recordings keep."""
+Message: TypeAlias = Sequence[SampleBatch | Annotation | Control]
 """What arrived together: all of it is accepted before the stream's watermark moves.
 
-`Silence`, `Calibrate`, `Evicted` and `Remembered` stand alone in their message.
+A `Control` stands alone in its message.
 """
 
 Emit: TypeAlias = Callable[[Message], None]
@@ -458,12 +505,25 @@ class _Plugin(ABC, Generic[ConfigT]):
         return iter(())
 
 
+def _refuse(command: Command) -> None:
+    told = "no daemon runs here that could do it"
+    command.answer({"ok": False, "error": "unsupported", "message": told})
+
+
 class Source(_Plugin[ConfigT]):
     """Where samples come from.
 
     The runtime makes one instance per configured name, calls `run` in a thread of its own and,
     after it returned or raised, may call it again; never twice at a time.
+
+    By `self.ask(command)` it asks something of the daemon for somebody outside, from any thread;
+    where no daemon runs every command is refused.  It never blocks.
     """
+
+    def __init__(self, name: str, config: ConfigT, node: str = "hard") -> None:
+        """Store the instance's name, its configuration and the node's name; do nothing else."""
+        super().__init__(name, config, node)
+        self.ask: Callable[[Command], None] = _refuse
 
     @abstractmethod
     def run(self, emit: Emit, stop: Stop) -> None:

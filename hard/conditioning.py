@@ -37,7 +37,9 @@ if TYPE_CHECKING:
     from hard.card import ModelInput
 
 __all__ = [
+    "CHECK_NS",
     "DEVICE_AXES",
+    "NO_GYROSCOPE",
     "Axes",
     "Conditioned",
     "Conditioner",
@@ -412,9 +414,10 @@ _NO_GRAVITY = (
     "gravity removed: linear acceleration alone can't tell sitting from standing; send total "
     "acceleration, or gravity beside it"
 )
+NO_GYROSCOPE = "no gyroscope: this model needs one; switch it on at the sender"
 _MISSING: dict[Sensor, str] = {
     "gravity": _NO_GRAVITY,
-    "gyro": "no gyroscope: this model needs one; switch it on at the sender",
+    "gyro": NO_GYROSCOPE,
 }
 _GYRO_UNIT = (
     "wrong unit: the gyroscope turns faster than anything worn does: the data are likely in "

@@ -5,6 +5,7 @@ What the pipeline is fed, a recorder may see first.  Made and supervised by `har
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -12,16 +13,19 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hard.api import (
-    Calibrate,
+    Control,
     Event,
     Evicted,
     Message,
+    Pause,
     Remembered,
+    Renew,
+    Resume,
     SampleBatch,
     Silence,
     StreamState,
 )
-from hard.inbox import CONTROLS, IDLE_S, Inbox, Refusal, Request
+from hard.inbox import IDLE_S, Inbox, Reconfiguration, Refusal, Request
 from hard.threads import Budget, Pulse
 
 if TYPE_CHECKING:
@@ -176,10 +180,9 @@ class PipelineThread:
         taken = self._inbox.take(IDLE_S)
         self._at_risk = 0
         if isinstance(taken, Request):
-            self._record((taken.control,))
-            taken.answer.put(self._calibrate(taken.control.stream))
+            self._meet(taken)
         elif taken is not None:
-            message = (taken,) if isinstance(taken, Silence) else taken
+            message = (taken,) if isinstance(taken, (Silence, Resume)) else taken
             self._at_risk = sum(len(i) for i in message if isinstance(i, SampleBatch))
             self._feed(message)
         self._note_evidence()
@@ -188,30 +191,58 @@ class PipelineThread:
         self._record(message)
         events: list[Event] = []
         for item in message:
-            if isinstance(item, Silence):
-                events += self._pipeline.tick(item.stream)
-            elif isinstance(item, Calibrate):
-                self._calibrate(item.stream)
-            elif isinstance(item, Evicted):
-                events += self._pipeline.evict(item.stream)
-            elif isinstance(item, Remembered):
-                self._remember(item)
-        data = [item for item in message if not isinstance(item, CONTROLS)]
+            if isinstance(item, Control):
+                with contextlib.suppress(Refusal):  # nobody asked
+                    events += self._obey(item)
+        data = [item for item in message if not isinstance(item, Control)]
         if data:
             events += self._pipeline.feed(data)
         self._publish(events, [item.stream for item in message])
 
-    def _calibrate(self, stream: str) -> Refusal | None:
-        """Let the pipeline calibrate a stream; return why that can't be done, None if it was."""
-        calibrate = getattr(self._pipeline, "calibrate", None)
-        if calibrate is None:
-            return Refusal("unsupported", "this pipeline has nothing to calibrate")
+    def _meet(self, request: Request) -> None:
+        """Do what is asked, and answer it whatever happens."""
+        refusal: Refusal | None = Refusal("bug", "it failed: the log tells more")
         try:
-            events = calibrate(stream)
+            if isinstance(request.control, Reconfiguration):
+                self._reconfigure(request.control)
+            else:
+                self._record((request.control,))
+                events = self._obey(request.control)
+                self._publish(events, [request.control.stream])
+                if isinstance(request.control, (Pause, Resume)):
+                    self._checkpoint()  # it holds over a kill
+            refusal = None
+        except Refusal as error:
+            refusal = error
+        finally:
+            request.answer.put(refusal)
+
+    def _obey(self, control: Control) -> list[Event]:
+        """Do what the pipeline is told; raise `Refusal` where it can't."""
+        match control:
+            case Silence():
+                return self._pipeline.tick(control.stream)
+            case Evicted():
+                return self._pipeline.evict(control.stream)
+            case Remembered():
+                self._remember(control)
+                return []
+        name = type(control).__name__.lower()
+        method = getattr(self._pipeline, name, None)
+        if method is None:
+            raise Refusal("unsupported", f"this pipeline has nothing to {name}")
+        try:
+            events: list[Event] = method(control.stream)
         except ValueError as error:
-            return Refusal("not_now", str(error))
-        self._publish(events, [stream])
-        return None
+            raise Refusal("not_now", str(error)) from error
+        return events
+
+    def _reconfigure(self, change: Reconfiguration) -> None:
+        """Go by other settings from here on; streams for which they mean a change begin anew."""
+        for stream, about in change.apply().items():
+            control = Renew(stream, about)
+            self._record((control,))
+            self._publish(self._obey(control), [stream])
 
     def _remember(self, item: Remembered) -> None:
         try:

@@ -13,20 +13,22 @@ import time
 from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hard.api import (
     NS_PER_S,
     Annotation,
-    Calibrate,
-    Evicted,
+    Control,
     Message,
-    Remembered,
+    Resume,
     SampleBatch,
     Silence,
 )
 
-__all__ = ["CONTROLS", "IDLE_S", "MAX_STREAMS", "Inbox", "Refusal", "Request"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["IDLE_S", "MAX_STREAMS", "Inbox", "Reconfiguration", "Refusal", "Request"]
 
 MAX_STREAMS = 10_000
 IDLE_S = 0.25
@@ -40,9 +42,6 @@ PLAUSIBLE_NS = 1_735_689_600 * NS_PER_S
 DOUBTED_S = 600.0
 """A clock so far off, beyond what may be late, is told: events and days go by it."""
 
-CONTROLS = (Silence, Calibrate, Evicted, Remembered)
-_ITEMS = (SampleBatch, Annotation, *CONTROLS)
-
 _log = logging.getLogger(__name__)
 
 
@@ -55,13 +54,23 @@ class Refusal(Exception):  # noqa: N818 - an answer, not a fault
 
 
 @dataclass(frozen=True, slots=True)
+class Reconfiguration:
+    """What the pipeline is to go by from now on: `apply` is called in its thread.
+
+    It returns the streams that must begin anew, and what each is recognised with then.
+    """
+
+    apply: Callable[[], Mapping[str, Mapping[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """Taken from the inbox in its turn: something asked of the pipeline, and where the answer goes.
 
     The answer is None once it is done, else why not.
     """
 
-    control: Calibrate
+    control: Control | Reconfiguration
     answer: queue.SimpleQueue[Refusal | None] = field(default_factory=queue.SimpleQueue)
 
 
@@ -131,6 +140,7 @@ class Inbox:
         self._samples = 0
         self._arrivals: OrderedDict[str, _Arrivals] = OrderedDict()
         self._silent: deque[tuple[float, str]] = deque()
+        self._resumes: dict[str, float] = {}  # stream -> when its pause ends
         self._look_s = 0.0
         self._said: set[str] = set()
         self._said_clocks: set[str] = set()
@@ -152,7 +162,7 @@ class Inbox:
         Raises TypeError for what no source may emit.
         """
         message = tuple(items)
-        if not all(isinstance(item, _ITEMS) for item in message):
+        if not all(isinstance(item, (SampleBatch, Annotation, Control)) for item in message):
             raise TypeError("a message holds SampleBatch and Annotation only, or a control")
         batches = [item for item in message if isinstance(item, SampleBatch)]
         samples = sum(map(len, batches))
@@ -185,7 +195,25 @@ class Inbox:
             latest = islice(reversed(self._arrivals.items()), most)
             return {stream: arrivals.status(now_s) for stream, arrivals in latest}
 
-    def take(self, timeout_s: float) -> Message | Silence | Request | None:
+    def limit(self, max_messages: int, no_data_after_s: float) -> None:
+        """Take so many messages in from now on; what comes counts as silent after so long."""
+        with self._filled:
+            self._max_messages, self._no_data_after_s = max_messages, no_data_after_s
+
+    def resume_after(self, stream: str, pause_s: float | None) -> None:
+        """Let `take` tell that a stream's pause is over in `pause_s`; None: never."""
+        with self._filled:
+            self._resumes.pop(stream, None)
+            if pause_s is not None:
+                self._resumes[stream] = time.monotonic() + pause_s
+
+    def pause_left_s(self, stream: str) -> float | None:
+        """Return how long a stream's pause will last, None where no end is set."""
+        with self._filled:
+            end_s = self._resumes.get(stream)
+        return None if end_s is None else max(0.0, end_s - time.monotonic())
+
+    def take(self, timeout_s: float) -> Message | Silence | Resume | Request | None:
         """Return what is next, in order of arrival; None after `timeout_s`."""
         with self._filled:
             if not self._queue and not self._closed:
@@ -193,6 +221,8 @@ class Inbox:
             stream = None if self._closed else self._next_silent(time.monotonic())
             if stream is not None:
                 return Silence(stream)
+            if self._resumes and (stream := self._next_resumed(time.monotonic())) is not None:
+                return Resume(stream)
             return self._pop() if self._queue else None
 
     def close(self) -> None:
@@ -256,6 +286,13 @@ class Inbox:
                 arrival.told = True
                 return stream
         return None
+
+    def _next_resumed(self, now_s: float) -> str | None:
+        stream, end_s = min(self._resumes.items(), key=lambda item: item[1])
+        if self._closed or end_s > now_s:
+            return None
+        del self._resumes[stream]
+        return stream
 
     def _count_drop(self, message: Message | Request) -> None:
         if isinstance(message, Request):

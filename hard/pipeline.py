@@ -19,12 +19,20 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from hard.api import SampleBatch
-from hard.conditioning import DEVICE_AXES, MAX_T_NS, Conditioner, SegmentEnd, Verdict
+from hard.conditioning import (
+    CHECK_NS,
+    DEVICE_AXES,
+    MAX_T_NS,
+    NO_GYROSCOPE,
+    Conditioner,
+    SegmentEnd,
+    Verdict,
+)
 from hard.decision import Decision, DecisionSettings, PredictionBatch
 from hard.novelty import novelty
 from hard.upright import Reference, UprightEstimator, to_upright
@@ -42,10 +50,14 @@ if TYPE_CHECKING:
     from hard.decision import Explained
     from hard.windowing import WindowBatch
 
-__all__ = ["MIN_COVERAGE", "Pipeline"]
+__all__ = ["MIN_COVERAGE", "Choice", "Pipeline"]
 
+Choice: TypeAlias = "tuple[TFLiteClassifier, DecisionSettings]"
+"""What a stream is recognised with."""
 MIN_COVERAGE = 0.8
 """A window with fewer grid points near a raw sample is not classified."""
+MAX_KEPT_SAMPLES = 100_000
+"""So many of a stream's first samples are kept for another model, until they were checked."""
 
 
 class Pipeline:
@@ -54,13 +66,14 @@ class Pipeline:
     `choose(stream)` gives the model and the decision settings of a new stream; `watch`, if given,
     sees every prediction, `explain` how each window was judged; `evicting` hears of each stream
     that is about to make room for another.  `references` holds which way was up on the streams of
-    an earlier run, `mount(stream)` gives the axes of the device of a new stream.  `counts` says
-    what was left out, by reason.
+    an earlier run, `mount(stream)` gives the axes of the device of a new stream,
+    `without_gyro(stream)` what to use instead where no gyroscope comes (None: nothing).  `counts`
+    says what was left out, by reason.
     """
 
     def __init__(
         self,
-        choose: Callable[[str], tuple[TFLiteClassifier, DecisionSettings]],
+        choose: Callable[[str], Choice],
         *,
         max_streams: int = 1000,
         watch: Callable[[PredictionBatch], None] | None = None,
@@ -68,15 +81,16 @@ class Pipeline:
         mount: Callable[[str], Axes] = lambda _: DEVICE_AXES,
         explain: Callable[[Explained], None] | None = None,
         evicting: Callable[[str], None] = lambda _: None,
+        without_gyro: Callable[[str], Choice | None] = lambda _: None,
     ) -> None:
-        self._choose = choose
+        self._choose, self._mount, self._without_gyro = choose, mount, without_gyro
         self._evicting = evicting
-        self._mount = mount
         self._max_streams = max_streams
         self._watch = watch
         self._explain = explain
         self._references = dict(references or {})  # of streams that are not known now
         self._calibrations: dict[str, int] = {}  # likewise: since when one waits, ns
+        self._paused: set[str] = set()
         self._streams: dict[str, _Stream] = {}  # the least recently fed first
         self.counts: Counter[str] = Counter()
 
@@ -91,55 +105,94 @@ class Pipeline:
             stream = self._streams.pop(name, None)
             if stream is None:
                 events += self._make_room()
-                known = self._references.pop(name, None)
-                axes = self._mount(name)
-                stream = _Stream(
-                    name,
-                    *self._choose(name),
-                    axes,
-                    self.counts,
-                    self._watch,
-                    self._explain,
-                    known,
-                )
-                if (since_ns := self._calibrations.pop(name, None)) is not None:
-                    stream.calibrate_from(since_ns)
+                stream = self._begin(name, self._choose(name))
             self._streams[name] = stream
-            events += stream.feed(batches)
+            events += self._turned(name, stream.feed(batches))
         return events
 
     def tick(self, stream: str) -> list[Event]:
         """Nothing has arrived on `stream` for too long: decide without further samples."""
-        return self._streams[stream].tick() if stream in self._streams else []
+        if stream not in self._streams:
+            return []
+        return self._turned(stream, self._streams[stream].tick())
 
     def calibrate(self, stream: str) -> list[Event]:
         """Learn which way is up from the next 3 s of standing still on `stream`.
 
         Raises ValueError, a sentence, where that can't be or would change nothing.
         """
-        if stream not in self._streams:
-            raise ValueError(f"nothing has come from {stream} yet: let it send, then ask again")
-        self._streams[stream].calibrate()
+        self._known(stream).calibrate()
         return []
+
+    def pause(self, stream: str) -> list[Event]:
+        """Recognise nothing of `stream` from here on: its samples are counted and left out.
+
+        Raises ValueError, a sentence, for a stream that is not known.
+        """
+        if stream not in self._paused:
+            self._known(stream)
+            self._paused.add(stream)
+        return self._streams[stream].pause() if stream in self._streams else []
+
+    def resume(self, stream: str) -> list[Event]:
+        """Recognise `stream` again; raises ValueError, a sentence, where it is not paused."""
+        if stream not in self._paused:
+            raise ValueError(f"{stream} is not paused")
+        self._paused.discard(stream)
+        return self._streams[stream].resume() if stream in self._streams else []
+
+    def paused(self) -> frozenset[str]:
+        """Return the streams that are paused."""
+        return frozenset(self._paused)
+
+    def reconfigure(
+        self,
+        choose: Callable[[str], Choice],
+        mount: Callable[[str], Axes],
+        without_gyro: Callable[[str], Choice | None],
+        max_streams: int,
+    ) -> list[str]:
+        """Use these from now on; return the streams to `renew`, for which they say otherwise."""
+        self._choose, self._mount, self._without_gyro = choose, mount, without_gyro
+        self._max_streams = max_streams
+        return [
+            name
+            for name, stream in self._streams.items()
+            if choose(name) != stream.wanted
+            or mount(name) != stream.axes
+            or (stream.choice != stream.wanted and without_gyro(name) != stream.choice)
+        ]
+
+    def renew(self, stream: str) -> list[Event]:
+        """Close the bout of `stream` and begin anew, with the model and settings of now."""
+        if stream not in self._streams:
+            return []
+        ended = self._streams[stream].finish("changed")
+        choice = self._choose(stream)
+        return self._begin_again(stream, choice, choice, ended)
 
     def memory(self, stream: str) -> dict[str, Any]:
         """Return what is known of a stream that its next samples don't tell, in JSON's own types.
 
-        That is which way is up, and since when a calibration waits; empty where there is neither.
+        That is which way is up, since when a calibration waits, and whether it is paused; empty
+        where there is nothing.
         """
+        paused = {"paused": True} if stream in self._paused else {}
         if stream in self._streams:
-            return self._streams[stream].memory()
+            return self._streams[stream].memory() | paused
         reference = self._references.get(stream)
-        return {} if reference is None else {"upright": reference.to_json()}
+        return ({} if reference is None else {"upright": reference.to_json()}) | paused
 
     def remember(self, stream: str, state: Mapping[str, Any]) -> None:
         """Know of a stream what `memory` gave in another run; raises ValueError for anything else.
 
-        A stream that is known already keeps its own calibration.
+        A stream that is known already keeps its own calibration, and goes on if it does.
         """
         upright, since_ns = state.get("upright"), state.get("calibrating_since_ns")
         if since_ns is not None and (type(since_ns) is not int or abs(since_ns) > MAX_T_NS):
             raise ValueError(f"not a time in ns: {since_ns!r}")
+        if type(state.get("paused", False)) is not bool:
+            raise ValueError(f"neither paused nor not: {state['paused']!r}")
         reference = None if upright is None else Reference.from_json(upright)
         if stream in self._streams:
             self._streams[stream].remember(reference)
@@ -148,6 +201,8 @@ class Pipeline:
             self._references[stream] = reference
         if since_ns is not None:
             self._calibrations[stream] = since_ns
+        if state.get("paused"):
+            self._paused.add(stream)
 
     def references(self) -> dict[str, Reference]:
         """Return which way is up, for every stream on which that is known."""
@@ -167,11 +222,14 @@ class Pipeline:
 
     def cut(self, stream: str) -> list[Event]:
         """Another recording of the same stream follows: no window may straddle the two."""
-        return self._streams[stream].flush() if stream in self._streams else []
+        return self._flush(stream) if stream in self._streams else []
 
     def finish(self, reason: Reason) -> list[Event]:
         """Decide what can be decided without further samples and close every bout."""
-        return [event for stream in self._streams.values() for event in stream.finish(reason)]
+        events: list[Event] = []
+        for name in list(self._streams):
+            events += self._flush(name) + self._streams[name].finish(reason)
+        return events
 
     def state(self, stream: str) -> StreamState | None:
         """Return what a stream is now, None for one that is not known (any more)."""
@@ -181,6 +239,57 @@ class Pipeline:
         """Return for every open bout's stream where its evidence ends, ns."""
         ends = ((n, s.decision.last_evidence_ns) for n, s in self._streams.items())
         return {name: end for name, end in ends if end is not None}
+
+    def _known(self, stream: str) -> _Stream:
+        if stream not in self._streams:
+            raise ValueError(f"nothing has come from {stream} yet: let it send, then ask again")
+        return self._streams[stream]
+
+    def _begin(self, name: str, choice: Choice) -> _Stream:
+        """Return a new stream that knows what an earlier one of that name did."""
+        stream = _Stream(
+            name,
+            choice,
+            self._mount(name),
+            self.counts,
+            self._watch,
+            self._explain,
+            self._references.pop(name, None),
+            lambda: self._without_gyro(name),
+        )
+        if (since_ns := self._calibrations.pop(name, None)) is not None:
+            stream.calibrate_from(since_ns)
+        stream.is_paused = name in self._paused
+        return stream
+
+    def _flush(self, name: str) -> list[Event]:
+        before = self._streams[name]
+        events = self._turned(name, before.flush())
+        return events if self._streams[name] is before else events + self._streams[name].flush()
+
+    def _turned(self, name: str, events: list[Event]) -> list[Event]:
+        """Turn to another model where the samples that led to `events` ask for one."""
+        stream = self._streams[name]
+        if stream.instead is None:
+            return events
+        events += stream.decision.close("changed")
+        return self._begin_again(name, stream.instead, stream.wanted, events)
+
+    def _begin_again(
+        self, name: str, choice: Choice, wanted: Choice, ended: list[Event]
+    ) -> list[Event]:
+        """Put another stream in the place of one whose bout has `ended`; return all events."""
+        before = self._streams[name]
+        if before.reference is not None:
+            self._references[name] = before.reference
+        if (since_ns := before.memory().get("calibrating_since_ns")) is not None:
+            self._calibrations[name] = since_ns
+        stream = self._streams[name] = self._begin(name, choice)
+        stream.wanted = wanted
+        ended += stream.decision.succeed(before.decision)
+        for batches in before.kept or []:
+            ended += stream.feed(batches)
+        return ended
 
     def _make_room(self) -> list[Event]:
         """Evict the streams that have been silent longest while there are too many."""
@@ -198,15 +307,24 @@ class _Stream:
     def __init__(
         self,
         name: str,
-        classifier: TFLiteClassifier,
-        settings: DecisionSettings,
+        choice: Choice,
         axes: Axes,
         counts: Counter[str],
         watch: Callable[[PredictionBatch], None] | None,
         explain: Callable[[Explained], None] | None,
         reference: Reference | None,
+        without_gyro: Callable[[], Choice | None],
     ) -> None:
+        self.choice = self.wanted = choice  # what is used, and what was to be
+        self.axes = axes
+        self.is_paused = False
+        self.instead: Choice | None = None  # to be used from here on
+        self.kept: list[list[SampleBatch]] | None = []  # what came until the first verdict
+        self._keeps = self._arrived_ns = 0
+        self._gyro_since_ns: int | None = None
+        self._without_gyro = without_gyro
         self._name = name
+        classifier, settings = choice
         self._classifier = classifier
         self._counts = counts
         self._watch = watch
@@ -239,6 +357,8 @@ class _Stream:
         return state
 
     def calibrate(self) -> None:
+        if self.is_paused:
+            raise ValueError(f"{self._name} is paused: resume it first")
         if self._upright is None:
             model = self._classifier.card.name
             raise ValueError(
@@ -256,15 +376,44 @@ class _Stream:
             self._upright.calibrate(t_ns // self._classifier.card.input.period_ns)
 
     def feed(self, batches: list[SampleBatch]) -> list[Event]:
+        self._arrived_ns = _arrived_ns(batches[-1]) or self._arrived_ns
+        if self.is_paused:
+            self._counts["paused"] += sum(map(len, batches))
+            return self.decision.pause(self._arrived_ns)
+        self._look_at_gyro(batches)
         events = self._run(self._conditioner.feed(batches))
         reached = self._conditioner.reached_ns
         return events if reached is None else events + self.decision.lapse(reached)
 
+    def _look_at_gyro(self, batches: list[SampleBatch]) -> None:
+        """Keep what comes until it was checked; ask for the wanted model once it can be used."""
+        if self.kept is not None:
+            self.kept.append(batches)
+            self._keeps += sum(map(len, batches))
+            if self._keeps > MAX_KEPT_SAMPLES:
+                self.kept = None
+        if self.choice != self.wanted and any(batch.sensor == "gyro" for batch in batches):
+            self._gyro_since_ns = self._gyro_since_ns or self._arrived_ns
+            if self._arrived_ns >= self._gyro_since_ns + CHECK_NS:
+                self.instead = self.wanted
+
     def tick(self) -> list[Event]:
+        if self.is_paused:
+            return []
         return self._run(self._conditioner.drain()) + self.decision.silence()
 
+    def pause(self) -> list[Event]:
+        if self.is_paused:
+            return []
+        self.is_paused = True
+        return self._run(self._conditioner.drain()) + self.decision.pause(self._arrived_ns)
+
+    def resume(self) -> list[Event]:
+        self.is_paused = False
+        return self.decision.resume(self._arrived_ns)
+
     def flush(self) -> list[Event]:
-        return self._run(self._conditioner.flush())
+        return [] if self.is_paused else self._run(self._conditioner.flush())
 
     def finish(self, reason: Reason) -> list[Event]:
         return self.flush() + self.decision.close(reason)
@@ -273,6 +422,11 @@ class _Stream:
         events: list[Event] = []
         for item in conditioned:
             if isinstance(item, Verdict):
+                if item.reason == NO_GYROSCOPE:
+                    self.instead = self._without_gyro()
+                    if self.instead is not None:
+                        return events
+                self.kept = None
                 events += self.decision.verdict(item)
                 continue
             if isinstance(item, SegmentEnd):
@@ -310,6 +464,12 @@ class _Stream:
         turned = replace(windows, values=to_upright(windows.values, references))
         probs = self._classifier.classify(turned.values)
         return turned, _with_still(probs, np.isnan(references[:, 0]), card)
+
+
+def _arrived_ns(batch: SampleBatch) -> int:
+    """Return when a batch came: its own time where that is the epoch's, else ours; ns."""
+    own = int(batch.t[-1]) if len(batch) else 0
+    return own if batch.declared.clock == "epoch" else batch.t_received_ns or own
 
 
 def _with_still(

@@ -8,7 +8,7 @@
 Columns (`COLUMNS`; what does not apply to a kind is empty):
 
     kind           sample, batch (one without samples), annotation, silence, calibrate, evicted,
-                   declared, remembered
+                   pause, resume, renew (model or settings changed), declared, remembered
     arrival        running number of what was fed to the pipeline: equal numbers came together
     batch          number of the batch within it
     sensor         accel, linear_accel, gravity, gyro
@@ -18,9 +18,10 @@ Columns (`COLUMNS`; what does not apply to a kind is empty):
     t_received_ns  when it arrived, ns since the epoch, where the source says so
     t_ns           the source's own stamp, of an annotation the label's begin; ns
     x, y, z        the source's own values: nine digits give the float32 back
-    text           of an annotation: the label from t_ns on, "" for none; of kind `remembered`:
-                   what the pipeline knew of the stream before the next row, as JSON (which way
-                   was up, and since when a calibration waited)
+    text           of an annotation: the label from t_ns on, "" for none; of kind `renew`: model
+                   and settings from here on, as the metadata say it; of kind `remembered`: what
+                   the pipeline knew of the stream before the next row, as JSON (which way
+                   was up, since when a calibration waited, whether it was paused)
 
 Replaying it gives what live gave, byte for byte (`hard_file.hard_recording` reads it).  Each file
 begins with what was declared and remembered by then, so that it can be replayed alone.  Rows are
@@ -55,11 +56,15 @@ from hard.api import (
     NS_PER_S,
     Annotation,
     Calibrate,
+    Control,
     Declared,
     Event,
     Evicted,
     Message,
+    Pause,
     Remembered,
+    Renew,
+    Resume,
     SampleBatch,
     Silence,
     StreamState,
@@ -111,7 +116,14 @@ _SESSION = re.compile(r"\d{8}T\d{6}Z(-\d+)?")
 _PART = re.compile(r"[A-Za-z0-9_-]{1,64}\.\d{4,}\.csv\.gz")
 
 _Known: TypeAlias = "Mapping[str, Mapping[str, Any]]"
-_Item: TypeAlias = SampleBatch | Annotation | Silence | Calibrate | Evicted | Remembered
+_Item: TypeAlias = SampleBatch | Annotation | Control
+_WORDS: dict[type[Control], str] = {
+    Silence: "silence",
+    Calibrate: "calibrate",
+    Evicted: "evicted",
+    Pause: "pause",
+    Resume: "resume",
+}
 
 _log = logging.getLogger(__name__)
 
@@ -264,7 +276,7 @@ class Recorder:
         if len(self._streams) >= MAX_STREAMS:
             self.counts["too_many_streams"] += 1
             return None
-        stream = self._streams[name] = _Stream(name)
+        stream = self._streams[name] = _Stream(name, self._about(name))
         return stream
 
     def _bounded(self, item: _Item) -> _Item:
@@ -367,7 +379,7 @@ class Recorder:
             "version": VERSION,
             "stream": stream.name,
             **self._shelf.about(),
-            **self._about(stream.name),
+            **stream.about,
             "columns": COLUMNS,
             "declared": stream.first_declared,
             "end": rfc3339(time.time_ns()) if ended else None,
@@ -400,8 +412,8 @@ class _Chunk:
 class _Stream:
     """The rows of one stream that are not yet written, and the file they belong to."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, about: Mapping[str, Any]) -> None:
+        self.name, self.about = name, about
         self.file_name = _file_name(name)
         self.parts = 0
         self.arrivals = self._drained = 0
@@ -435,14 +447,13 @@ class _Stream:
                     self._add_batch(number, item)
                 case Annotation():
                     self._add(f"annotation,{self.arrivals},,,,,,{item.t},,,,{_cell(item.text)}\n")
-                case Silence():
-                    self._add(f"silence,{self.arrivals},,,,,,,,,,\n")
-                case Calibrate():
-                    self._add(f"calibrate,{self.arrivals},,,,,,,,,,\n")
-                case Evicted():
-                    self._add(f"evicted,{self.arrivals},,,,,,,,,,\n")
                 case Remembered():
                     self._add(self._remembered(item.state))
+                case Renew():
+                    about = _cell(json.dumps(dict(item.about)))
+                    self._add(f"renew,{self.arrivals},,,,,,,,,,{about}\n")
+                case _:
+                    self._add(f"{_WORDS[type(item)]},{self.arrivals},,,,,,,,,,\n")
 
     def _open(self, known: Mapping[str, Any]) -> str:
         """Return what a file begins with whose first message is the next one."""
