@@ -36,6 +36,7 @@ __all__ = [
     "Control",
     "DaySummary",
     "Declared",
+    "Description",
     "Emit",
     "Event",
     "Evicted",
@@ -83,7 +84,14 @@ class SourceUnavailable(Exception):  # noqa: N818 - a state of the world, not a 
 
 
 class SinkUnavailable(Exception):  # noqa: N818 - a state of the world, not a fault
-    """The receiver is away.  The runtime closes the sink, backs off and opens it again."""
+    """The receiver is away.  The runtime closes the sink, backs off and opens it again.
+
+    `retry_after_s` asks for a longer pause than that back-off would make.
+    """
+
+    def __init__(self, why: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(why)
+        self.retry_after_s = retry_after_s
 
 
 class UnusableInput(Exception):  # noqa: N818 - the input's fault, told to its owner
@@ -429,6 +437,22 @@ class DaySummary:
         return body
 
 
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a stream is called and what it can say, for sinks that show it to people.
+
+    `name` is the configured one, else the stream's own.  `activities` is everything that states and
+    events of `model` (name and hash) may tell of it, `resting` those in which its wearer does not
+    move.
+    """
+
+    stream: str
+    name: str
+    model: str
+    activities: tuple[str, ...]
+    resting: tuple[str, ...]
+
+
 class Stop(Protocol):
     """The part of `threading.Event` that a source may use."""
 
@@ -549,15 +573,16 @@ class Sink(_Plugin[ConfigT]):
     """Where events go.
 
     All methods are called from one thread of its own, in the order
-    `open (update | summarise | write | check)* close`; after `SinkUnavailable` from any of them:
-    `close`, a back-off, `open` again.
+    `open (describe | update | summarise | retire | forget | report | write | check)* close`; after
+    `SinkUnavailable` from any of them: `close`, a back-off, `open` again.  The optional ones do
+    nothing here.
     """
 
     @abstractmethod
     def open(self) -> None:
         """Connect or create; may block up to 10 s.
 
-        Every known state follows by `update`, every known summary by `summarise`.
+        Every known state follows by `update`, every stream's newest summary by `summarise`.
         """
 
     @abstractmethod
@@ -568,11 +593,35 @@ class Sink(_Plugin[ConfigT]):
         in any order.  What is not confirmed is written again after the next `open`.
         """
 
+    def describe(self, description: Description) -> None:
+        """Learn what a stream is called and can say.  Optional.
+
+        Called before a stream's first `update` after each `open`, and again for another model.
+        """
+
     def update(self, state: StreamState) -> None:
         """Show what a stream is now; the latest wins.  Optional."""
 
     def summarise(self, summary: DaySummary) -> None:
         """Show what a stream's wearer did today, or yesterday; the latest wins.  Optional."""
+
+    def retire(self, stream: str) -> None:
+        """Show that a stream made room for others: its state is not known any more.  Optional.
+
+        It may come back, by `update`.  Called again after each `open`.
+        """
+
+    def forget(self, stream: str) -> None:
+        """Remove all that is shown of a stream, such as retained messages.  Optional.
+
+        Its owner wants it gone.  Should it send again, it is shown again, by `update`.
+        """
+
+    def report(self, health: Mapping[str, Any]) -> None:
+        """Show how the daemon does, as JSON values.  Optional.
+
+        Called after `open`, once a minute, and when what is degraded has changed.
+        """
 
     def check(self) -> None:
         """Raise `SinkUnavailable` if the link is gone; called about once a second.  Optional."""

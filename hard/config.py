@@ -124,6 +124,9 @@ class StreamRule(_Table):
     """`[[streams]]`: what some streams want otherwise."""
 
     match: str = Field(description="glob over stream names")
+    name: str | None = Field(
+        default=None, min_length=1, max_length=64, description="for people: in Home Assistant"
+    )
     model: ModelName | None = Field(default=None, description="bundled model, or path of a card")
     placement: str | None = Field(default=None, description="where it is worn; told if untrained")
     axes: Annotated[tuple[str, str, str], Field(strict=False), AfterValidator(_rotation)] = Field(
@@ -189,6 +192,11 @@ class Settings(_Table):
         """Return where a stream's device is worn, None where nobody said."""
         rule = self._rule(stream)
         return None if rule is None else rule.placement
+
+    def name_of(self, stream: str) -> str:
+        """Return what a stream is called for people: its own name where nothing is configured."""
+        rule = self._rule(stream)
+        return stream if rule is None or rule.name is None else rule.name
 
     def zone_of(self, stream: str) -> tzinfo:
         """Return the time zone of a stream's days."""

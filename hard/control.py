@@ -480,7 +480,8 @@ def status_text(answer: Mapping[str, Any]) -> str:
     for kind in ("source", "sink"):
         for plugin in answer[f"{kind}s"]:
             left = f", {plugin['backlog']} events to deliver" if plugin.get("backlog") else ""
-            lines.append(f"{kind} {plugin['name']}: {plugin['state']}{left}")
+            why = f" ({plugin['why']})" if plugin.get("why") else ""
+            lines.append(f"{kind} {plugin['name']}: {plugin['state']}{left}{why}")
     if record := answer["record"]:
         session = record["session"] or "nothing yet"
         lines.append(f"recording: {record['state']}, {session}, {record['bytes']} bytes")

@@ -186,7 +186,7 @@ def _of_daemon(answer: Mapping[str, Any]) -> Iterator[Finding]:
     yield "daemon", Stage("answers", ok=True, detail=detail)
     for kind in ("source", "sink"):
         for plugin in answer[f"{kind}s"]:
-            name, state = plugin["name"], plugin["state"]
+            name, state, why = plugin["name"], plugin["state"], plugin.get("why")
             counted = [
                 f"{key.removeprefix(f'{name}.')} {n}"
                 for key, n in answer["counts"].items()
@@ -197,7 +197,8 @@ def _of_daemon(answer: Mapping[str, Any]) -> Iterator[Finding]:
                 Stage(
                     "in use",
                     ok=state in {"running", "ended"},
-                    detail=f"the daemon itself holds it (pid {answer['pid']}) and says: {state}; "
+                    detail=f"the daemon itself holds it (pid {answer['pid']}) and says: {state}"
+                    f"{f', {why}' if why else ''}; "
                     f"it left out and counted: {', '.join(counted) or 'nothing'}",
                     remedy="see its log; stop it and call hard doctor again for all stages",
                 ),

@@ -68,6 +68,10 @@ class Pipeline(Protocol):
         """Return what the stream is now; None for one that is not known (any more)."""
         ...
 
+    def evicted(self) -> list[str]:
+        """Return the streams that made room for others since the last call."""
+        ...
+
     def evidence(self) -> Mapping[str, int]:
         """Return stream -> data time (ns) of the last evidence of its open bout."""
         ...
@@ -270,7 +274,8 @@ class PipelineThread:
                 why = f": {event.reason}" if event.reason else ""
                 _log.log(level, "stream %s: %s%s", event.stream, event.status, why)
         self.events += len(events)
-        for stream in dict.fromkeys([*streams, *(event.stream for event in events)]):
+        streams = [*self._pipeline.evicted(), *streams, *(event.stream for event in events)]
+        for stream in dict.fromkeys(streams):
             state = self._pipeline.state(stream)
             self._states.show(stream, state)
             if self._summaries is not None and state is not None and state.t is not None:

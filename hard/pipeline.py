@@ -17,7 +17,7 @@ thread, or `hard replay`'s loop over a file.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -92,6 +92,7 @@ class Pipeline:
         self._calibrations: dict[str, int] = {}  # likewise: since when one waits, ns
         self._paused: set[str] = set()
         self._streams: dict[str, _Stream] = {}  # the least recently fed first
+        self._evicted: deque[str] = deque(maxlen=max_streams)  # a replay never asks
         self.counts: Counter[str] = Counter()
 
     def feed(self, message: Message) -> list[Event]:
@@ -218,6 +219,7 @@ class Pipeline:
         if evicted.reference is not None:
             self._references[stream] = evicted.reference
         self.counts["evicted"] += 1
+        self._evicted.append(stream)
         return events
 
     def cut(self, stream: str) -> list[Event]:
@@ -234,6 +236,12 @@ class Pipeline:
     def state(self, stream: str) -> StreamState | None:
         """Return what a stream is now, None for one that is not known (any more)."""
         return self._streams[stream].decision.state() if stream in self._streams else None
+
+    def evicted(self) -> list[str]:
+        """Return the streams that made room for others since the last call."""
+        evicted = list(self._evicted)
+        self._evicted.clear()
+        return evicted
 
     def evidence(self) -> Mapping[str, int]:
         """Return for every open bout's stream where its evidence ends, ns."""

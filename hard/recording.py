@@ -701,6 +701,10 @@ class Unrecognised:
         """Learn nothing."""
         del stream, state
 
+    def evicted(self) -> list[str]:
+        """Know no streams that could go."""
+        return []
+
     def evidence(self) -> Mapping[str, int]:
         """Have nothing to remember."""
         return {}

@@ -38,6 +38,7 @@ from hard.threads import PluginThread, SinkThread, SourceThread
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
+    from hard.api import Description
     from hard.eventlog import EventLog
     from hard.summaries import SummaryBoard
 
@@ -78,8 +79,8 @@ class Runtime:
 
     Sources and sinks are instances by name.  The log is open, and closed at the end of `run`; so
     is the recorder, if there is one.  `summaries` is told what a day consists of, and asked by the
-    sinks' threads.  `checkpoint` is called from the pipeline's thread once a
-    minute and at its end.
+    sinks' threads; so is `describe`, which tells a stream's name and activities.  `checkpoint` is
+    called from the pipeline's thread once a minute and at its end.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Runtime:
         recorder: Recorder | None = None,
         checkpoint: Callable[[], None] = lambda: None,
         summaries: SummaryBoard | None = None,
+        describe: Callable[[str], Description] | None = None,
     ) -> None:
         self._options = options
         self._recorder = recorder
@@ -112,6 +114,8 @@ class Runtime:
                 log.cursor(name, "oldest" if name in options.from_oldest else "now"),
                 self._states,
                 summaries,
+                describe,
+                self.health,
             )
             for name, sink in sinks.items()
         ]
@@ -185,9 +189,10 @@ class Runtime:
                 {"stream": stream, **arrived, **_shown(states.get(stream))}
                 for stream, arrived in shown.items()
             ],
-            "sources": [{"name": s.name, "state": s.state} for s in self._sources],
+            "sources": [{"name": s.name, "state": s.state, "why": s.why} for s in self._sources],
             "sinks": [
-                {"name": s.name, "state": s.state, "backlog": s.cursor.backlog} for s in self._sinks
+                {"name": s.name, "state": s.state, "why": s.why, "backlog": s.cursor.backlog}
+                for s in self._sinks
             ],
             "record": None if recorder is None else recorder.status(),
             "counts": self.counts(),
@@ -247,6 +252,17 @@ class Runtime:
         if stream not in known:
             some = ", ".join(map(repr, islice(known, 10))) or "none"
             raise Refusal("unknown_stream", f"nothing arrived on {stream!r}; streams: {some}")
+
+    def clear(self, stream: str, timeout_s: float) -> dict[str, bool]:
+        """Let every sink remove what it shows of a stream, from any thread.
+
+        Returns sink -> whether it has done so; one that is away does it once it is back.  Should
+        the stream send again it is shown again.
+        """
+        self._states.forget(stream)
+        asked = {sink.name: sink.forget(stream) for sink in self._sinks if not sink.is_done}
+        end_s = time.monotonic() + timeout_s
+        return {name: done.wait(max(0.0, end_s - time.monotonic())) for name, done in asked.items()}
 
     def counts(self) -> dict[str, int]:
         """Return every counter of what was dropped, skipped or went wrong, as `part.reason`."""

@@ -28,6 +28,7 @@ class StateBoard:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._states: OrderedDict[str, tuple[int, StreamState]] = OrderedDict()
+        self._gone: OrderedDict[str, int] = OrderedDict()  # at which version
         self._version = 0
 
     def __len__(self) -> int:
@@ -40,15 +41,20 @@ class StateBoard:
             return list(self._states)
 
     def show(self, stream: str, state: StreamState | None) -> None:
-        """Replace what is known of a stream; None removes it."""
+        """Replace what is known of a stream; None: it made room for others."""
         with self._lock:
             version, old = self._states.get(stream, (0, None))
             if state is None:
-                self._states.pop(stream, None)
+                if self._states.pop(stream, None) is not None:
+                    self._version += 1
+                    self._gone[stream] = self._version
+                    if len(self._gone) > MAX_STREAMS:
+                        self._gone.popitem(last=False)
             elif old is not None and _essence(old) == _essence(state):
                 self._states[stream] = (version, state)  # for those who come later
             else:
                 self._version += 1
+                self._gone.pop(stream, None)
                 self._states[stream] = (self._version, state)
                 self._states.move_to_end(stream)
                 if len(self._states) > MAX_STREAMS:
@@ -63,6 +69,17 @@ class StateBoard:
                     break
                 changed.append(state)
             return self._version, changed[::-1]
+
+    def gone_since(self, version: int) -> list[str]:
+        """Return the streams that made room after `version` and have not come back."""
+        with self._lock:
+            return [stream for stream, at in self._gone.items() if at > version]
+
+    def forget(self, stream: str) -> None:
+        """Know nothing of a stream any more, not even that it was there."""
+        with self._lock:
+            self._states.pop(stream, None)
+            self._gone.pop(stream, None)
 
 
 def _essence(state: StreamState) -> StreamState:

@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hard.api import Message, Sink, SinkUnavailable, Source, SourceUnavailable, UnusableInput
 from hard.eventlog import EventLogError
+from hard.inbox import MAX_STREAMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from hard.api import Description, StreamState
     from hard.eventlog import Cursor
     from hard.states import StateBoard
     from hard.summaries import SummaryBoard
@@ -35,6 +37,8 @@ SETTLED_S = 60.0
 RESTARTS = 5
 RESTARTS_WITHIN_S = 60.0
 BATCH_EVENTS = 100
+REPORT_S = 60.0
+"""Sinks are told the daemon's health this often, and when what is degraded has changed."""
 SOURCE_LIMIT_S = 30.0
 """A source looks at `stop` every 0.5 s, but connecting to a name may take its time."""
 SINK_LIMIT_S = 15.0
@@ -107,13 +111,15 @@ class PluginThread(ABC):
     ) -> None:
         self.name = plugin.name
         self.state: Literal["ready", "running", "away", "ended", "failed"] = "ready"
+        self.why: str | None = None
+        """Why it is away or was given up, None while it works."""
         self.counts: Counter[str] = Counter()
         self.pulse = Pulse(limit_s)
         self._on_done = on_done
         self._stop = threading.Event()
         self._backoff = _Backoff()
         self._budget = Budget()
-        self._outage = False
+        self._outage: set[str] = set()  # the reasons told of the present one
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     def start(self) -> None:
@@ -153,7 +159,7 @@ class PluginThread(ABC):
             return self._pauses(err)
         except UnusableInput as err:
             _log.error("%s: cannot be used: %s", self.name, err)
-            self.state = "failed"
+            self.state, self.why = "failed", str(err)
             return False
         except BaseException as err:  # noqa: BLE001 - even its sys.exit() must not go unseen
             return self._restarts(err)
@@ -161,13 +167,15 @@ class PluginThread(ABC):
         return False
 
     def _pauses(self, err: Exception) -> bool:
-        if not self._outage:
-            self._outage = True
+        if str(err) not in self._outage:
+            self._outage.add(str(err))
             _log.warning("%s: away, trying again until it is back: %s", self.name, err)
         pause_s = self._backoff.next_s()
+        if isinstance(err, SinkUnavailable) and err.retry_after_s > pause_s:
+            pause_s = err.retry_after_s * random.uniform(0.75, 1.25)  # noqa: S311 - as above
         self.counts["outages"] += 1
         self.pulse.beat(pause_s)
-        self.state = "away"
+        self.state, self.why = "away", str(err)
         return not self._stop.wait(pause_s) or self._ends()
 
     def _restarts(self, err: BaseException) -> bool:
@@ -179,7 +187,7 @@ class PluginThread(ABC):
         if self._budget.spend():
             return True
         _log.error("%s: given up after %d restarts", self.name, RESTARTS)
-        self.state = "failed"
+        self.state, self.why = "failed", f"a bug: {err!r}"
         return False
 
     def _ends(self) -> bool:
@@ -188,7 +196,8 @@ class PluginThread(ABC):
 
     def _is_back(self) -> None:
         if self._outage:
-            self._outage = False
+            self._outage.clear()
+            self.why = None
             _log.info("%s: back", self.name)
 
 
@@ -246,6 +255,8 @@ class SinkThread(PluginThread):
         cursor: Cursor,
         states: StateBoard,
         summaries: SummaryBoard | None = None,
+        describe: Callable[[str], Description] | None = None,
+        health: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
         super().__init__(sink, SINK_LIMIT_S)
         self.cursor = cursor
@@ -254,8 +265,23 @@ class SinkThread(PluginThread):
         self._shown = 0
         self._summaries = summaries
         self._summed = 0
+        self._describe = describe
+        self._described: set[tuple[str, str]] = set()
+        self._health = health
+        self._reported: tuple[float, Any] = (-math.inf, None)  # when, and what was degraded
+        self._to_forget: deque[tuple[str, threading.Event]] = deque()
         self._check_s = 0.0
         self._deadline_s = math.inf
+
+    def forget(self, stream: str) -> threading.Event:
+        """Let the sink remove what it shows of a stream, once it is there; set when done.
+
+        Call it when the states no longer know that stream.
+        """
+        done = threading.Event()
+        self._to_forget.append((stream, done))
+        self.cursor.wake()
+        return done
 
     def finish(self, timeout_s: float) -> None:
         """Write what is in the log, drain and close within `timeout_s`; do not wait for it.
@@ -269,6 +295,8 @@ class SinkThread(PluginThread):
     def _attempt(self) -> None:
         self.cursor.rewind()
         self._shown = self._summed = 0
+        self._described.clear()
+        self._reported = (-math.inf, None)
         try:
             self.pulse.beat()
             self._sink.open()
@@ -281,16 +309,8 @@ class SinkThread(PluginThread):
             self._sink.close()
 
     def _deliver(self) -> None:
-        """Make one round: changed states, days, the next events, each second a look at the link."""
-        self._shown, states = self._states.since(self._shown)
-        for state in states:
-            self.pulse.beat()
-            self._sink.update(state)
-        if self._summaries is not None:
-            self._summed, summaries = self._summaries.since(self._summed)
-            for summary in summaries:
-                self.pulse.beat()
-                self._sink.summarise(summary)
+        """Make one round: what is shown, the next events, each second a look at the link."""
+        self._show()
         self.pulse.beat()
         events = self.cursor.read(BATCH_EVENTS)
         if events:
@@ -299,8 +319,53 @@ class SinkThread(PluginThread):
         if now_s >= self._check_s:
             self._check_s = now_s + 1.0
             self.pulse.beat()
+            self._report(now_s)
             self._sink.check()
         self._is_back()
+
+    def _show(self) -> None:
+        """Show the states and days that have changed, and what became of streams that are gone."""
+        while self._to_forget:
+            stream, done = self._to_forget[0]  # there until it is done, should the sink go away
+            self.pulse.beat()
+            self._sink.forget(stream)
+            self._to_forget.popleft()
+            done.set()
+        before = self._shown
+        self._shown, states = self._states.since(before)
+        for state in states:
+            self.pulse.beat()
+            self._introduce(state)
+            self._sink.update(state)
+        for stream in self._states.gone_since(before):
+            self.pulse.beat()
+            self._sink.retire(stream)
+        if self._summaries is not None:
+            fresh = self._summed == 0
+            self._summed, summaries = self._summaries.since(self._summed)
+            # After `open` nobody needs a day that is over: whoever counts would count it twice.
+            newest = {summary.stream: summary for summary in summaries}
+            for summary in newest.values() if fresh else summaries:
+                self.pulse.beat()
+                self._sink.summarise(summary)
+
+    def _introduce(self, state: StreamState) -> None:
+        key = (state.stream, state.model)
+        if self._describe is None or key in self._described:
+            return
+        if len(self._described) >= MAX_STREAMS:
+            self._described.clear()
+        self._described.add(key)
+        self._sink.describe(self._describe(state.stream))
+
+    def _report(self, now_s: float) -> None:
+        if self._health is None:
+            return
+        health = self._health()
+        told_s, degraded = self._reported
+        if now_s >= told_s + REPORT_S or health.get("degraded") != degraded:
+            self._reported = (now_s, health.get("degraded"))
+            self._sink.report(health)
 
     def _drain(self) -> None:
         """Write the rest, as far as the deadline and the room in flight allow, and wait for it."""

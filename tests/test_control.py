@@ -354,6 +354,9 @@ class Standing:
     def state(self, stream):
         del stream
 
+    def evicted(self):
+        return []
+
     def evidence(self):
         return {}
 

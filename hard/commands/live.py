@@ -143,7 +143,17 @@ def _runtime(
         inbox_messages=settings.hard.inbox_messages,
     )
     summaries = _summaries(settings, log)
-    return Runtime(pipeline, configuration.sources, sinks, log, options, recorder, keep, summaries)
+    return Runtime(
+        pipeline,
+        configuration.sources,
+        sinks,
+        log,
+        options,
+        recorder,
+        keep,
+        summaries,
+        models.describe,
+    )
 
 
 def _summaries(settings: Settings, log: EventLog) -> SummaryBoard:

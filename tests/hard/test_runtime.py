@@ -17,6 +17,7 @@ import textwrap
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ import pytest
 
 from hard.api import (
     Declared,
+    Description,
     Event,
     PluginConfig,
     SampleBatch,
@@ -107,6 +109,9 @@ class Decider:
 
     def state(self, stream):
         return state(stream, 0) if stream in self.opened else state(stream, 0, None)
+
+    def evicted(self):
+        return []
 
     def evidence(self):
         return {stream: bout.t_start for stream, bout in self.opened.items()}
@@ -523,6 +528,118 @@ def test_a_sink_thread_works_alone_as_replay_uses_it():
         assert [each.t_start for each in sink.events] == list(range(250))
         assert sink.states == [state("phone-1", 1)]
         assert thread.cursor.backlog == 0
+
+
+class Showing(Collected):
+    """Tells in order all that it is told to show."""
+
+    def __init__(self):
+        super().__init__("showing")
+        self.shown = []
+
+    def _show(self, *what):
+        with self.changed:
+            self.shown.append(what)
+            self.changed.notify_all()
+        if not self.present:
+            raise SinkUnavailable("gone")
+
+    def open(self):
+        self._show("open")
+
+    def describe(self, description):
+        self._show("describe", description.stream, description.model)
+
+    def update(self, state):
+        self._show("update", state.stream)
+
+    def summarise(self, summary):
+        self._show("summarise", summary.stream, summary.date)
+
+    def retire(self, stream):
+        self._show("retire", stream)
+
+    def forget(self, stream):
+        self._show("forget", stream)
+
+    def report(self, health):
+        self._show("report", health["degraded"])
+
+
+def described(stream):
+    return Description(stream, stream, "m", ("walking", "sitting"), ("sitting",))
+
+
+@contextlib.contextmanager
+def shown_to(sink, states, **more):
+    log = EventLog(None)
+    thread = SinkThread(sink, log.cursor(sink.name), states, describe=described, **more)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        thread.finish(PATIENCE_S)
+        assert thread.join(PATIENCE_S)
+        log.close()
+
+
+def test_a_sink_learns_what_a_stream_is_called_before_what_it_is_and_when_its_model_changes():
+    sink, states = Showing(), StateBoard()
+    states.show("phone-1", state("phone-1", 1))
+    with shown_to(sink, states):
+        sink.until(lambda: sink.shown[-1] == ("update", "phone-1"))
+        states.show("phone-1", state("phone-1", 2, "sitting"))
+        sink.until(lambda: sink.shown[-2:] == [("update", "phone-1")] * 2)
+        states.show("phone-1", replace(state("phone-1", 3), model="m2"))
+        sink.until(lambda: sink.shown.count(("update", "phone-1")) == 3)
+    described = ("describe", "phone-1", "m")  # the model that `describe` told
+    update = ("update", "phone-1")
+    assert sink.shown == [("open",), described, update, update, described, update]
+
+
+def test_a_sink_that_is_away_forgets_a_stream_when_it_is_back():
+    sink, states = Showing(), StateBoard()
+    sink.present = False
+    with shown_to(sink, states) as thread:
+        done = thread.forget("phone-1")
+        sink.until(lambda: sink.shown == [("open",)])
+        assert not done.is_set()
+        sink.present = True
+        assert done.wait(PATIENCE_S)
+    assert sink.shown == [("open",), ("open",), ("forget", "phone-1")]
+
+
+def test_a_stream_that_made_room_is_retired_again_after_each_open_until_it_comes_back():
+    sink, states = Showing(), StateBoard()
+    states.show("phone-1", state("phone-1", 1))
+    states.show("phone-1", None)
+    with shown_to(sink, states):
+        sink.until(lambda: sink.shown == [("open",), ("retire", "phone-1")])
+        states.show("phone-1", state("phone-1", 2))
+        sink.until(lambda: sink.shown[-1] == ("update", "phone-1"))
+    with shown_to(sink, states):
+        sink.until(lambda: sink.shown[-1] == ("update", "phone-1"))
+    assert sink.shown.count(("retire", "phone-1")) == 1
+
+
+def test_a_sink_is_told_the_health_at_once_and_when_what_is_degraded_changes():
+    sink, told = Showing(), {"degraded": None}
+    with shown_to(sink, StateBoard(), health=lambda: dict(told)):
+        sink.until(lambda: sink.shown == [("open",), ("report", None)])
+        told["degraded"] = "the disk is full"
+        sink.until(lambda: sink.shown[-1] == ("report", "the disk is full"))
+    assert len(sink.shown) == 3
+
+
+def test_clearing_a_stream_tells_which_sinks_have_done_so(path):
+    present, away = Showing(), Collected("away")
+    away.present = False
+    source = Played("mqtt", then(emits("phone-1", 1), idles))
+    with Running(path, [source], [present, away]) as running:
+        present.until(lambda: ("update", "phone-1") in present.shown)
+        assert running.runtime.clear("phone-1", 0.5) == {"showing": True, "away": False}
+        assert present.shown[-1] == ("forget", "phone-1")
+        assert running.runtime.status(10)["streams"][0]["status"] is None
 
 
 # -- shutdown --------------------------------------------------------------------------------

@@ -19,5 +19,12 @@ def test_readers_see_changes_since_they_last_looked_and_newcomers_everything():
     board.show("a", state("a", 3, "sitting"))
     assert board.since(version)[1] == [state("a", 3, "sitting")]
     assert board.since(0)[1] == [state("b", 2), state("a", 3, "sitting")]
+    version, _ = board.since(0)
     board.show("b", None)
     assert board.streams() == ["a"]
+    assert board.gone_since(version) == ["b"]
+    board.show("b", state("b", 4))
+    assert board.gone_since(0) == []
+    board.forget("a")
+    assert board.streams() == ["b"]
+    assert board.gone_since(0) == []
