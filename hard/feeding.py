@@ -13,6 +13,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hard.api import (
+    Calibrate,
     Control,
     Event,
     Evicted,
@@ -141,6 +142,9 @@ class PipelineThread:
         self._on_done = on_done
         self._budget = Budget()
         self._checkpoint = checkpoint
+        self.calibrations: dict[str, str] = {}
+        """Of each stream that was to be calibrated: waiting, learned or failed."""
+        self._calibrating_ns: dict[str, int] = {}  # since when the waiting ones do
         self._at_risk = 0  # samples of what is being fed
         self._evidence_s = 0.0
         self._checkpoint_s = time.monotonic() + CHECKPOINT_S
@@ -201,6 +205,7 @@ class PipelineThread:
         data = [item for item in message if not isinstance(item, Control)]
         if data:
             events += self._pipeline.feed(data)
+        self._note_calibrations()
         self._publish(events, [item.stream for item in message])
 
     def _meet(self, request: Request) -> None:
@@ -239,6 +244,8 @@ class PipelineThread:
             events: list[Event] = method(control.stream)
         except ValueError as error:
             raise Refusal("not_now", str(error)) from error
+        if isinstance(control, Calibrate):
+            self._await_calibration(control.stream)
         return events
 
     def _reconfigure(self, change: Reconfiguration) -> None:
@@ -247,6 +254,23 @@ class PipelineThread:
             control = Renew(stream, about)
             self._record((control,))
             self._publish(self._obey(control), [stream])
+
+    def _await_calibration(self, stream: str) -> None:
+        since_ns = self._pipeline.memory(stream).get("calibrating_since_ns")
+        if since_ns is not None:
+            self.calibrations[stream] = "waiting"
+            self._calibrating_ns[stream] = since_ns
+
+    def _note_calibrations(self) -> None:
+        """See what became of those that wait."""
+        for stream, since_ns in list(self._calibrating_ns.items()):
+            known = self._pipeline.memory(stream)
+            if known.get("calibrating_since_ns") is not None:
+                continue
+            upright = known.get("upright") or {}
+            learned = upright.get("source") == "calibration" and upright["t_learned_ns"] > since_ns
+            self.calibrations[stream] = "learned" if learned else "failed"
+            del self._calibrating_ns[stream]
 
     def _remember(self, item: Remembered) -> None:
         try:

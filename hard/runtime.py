@@ -186,7 +186,12 @@ class Runtime:
             "events": self._pipe.events,
             "known_streams": self._inbox.known_streams,
             "streams": [
-                {"stream": stream, **arrived, **_shown(states.get(stream))}
+                {
+                    "stream": stream,
+                    "calibration": self._pipe.calibrations.get(stream),
+                    **arrived,
+                    **_shown(states.get(stream)),
+                }
                 for stream, arrived in shown.items()
             ],
             "sources": [{"name": s.name, "state": s.state, "why": s.why} for s in self._sources],

@@ -515,7 +515,7 @@ def test_a_replay_knows_which_way_was_up_when_live_did(tmp_path, broker, simulat
         for number, part in numbered[:70]:
             phone.send(number, part)
         until(lambda: any(e["activity"] == "walking" for e in events_of(_events(tmp_path))))
-        done = hard("calibrate", "-c", tmp_path / "hard.toml", "phone-1")
+        done = hard("calibrate", "--no-wait", "-c", tmp_path / "hard.toml", "phone-1")
         assert done.returncode == 0, done.stderr
         for number, part in numbered[70:]:
             phone.send(number, part)
