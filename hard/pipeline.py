@@ -35,6 +35,7 @@ from hard.conditioning import (
 )
 from hard.decision import Decision, DecisionSettings, PredictionBatch
 from hard.novelty import novelty
+from hard.snapshot import restored, saved
 from hard.upright import Reference, UprightEstimator, to_upright
 from hard.windowing import Windower
 
@@ -56,6 +57,7 @@ Choice: TypeAlias = "tuple[TFLiteClassifier, DecisionSettings]"
 """What a stream is recognised with."""
 MIN_COVERAGE = 0.8
 """A window with fewer grid points near a raw sample is not classified."""
+_CHECKPOINT_VERSION = 1
 MAX_KEPT_SAMPLES = 100_000
 """So many of a stream's first samples are kept for another model, until they were checked."""
 
@@ -205,6 +207,35 @@ class Pipeline:
         if state.get("paused"):
             self._paused.add(stream)
 
+    def checkpoint(self, stream: str) -> dict[str, Any]:
+        """Return all that is known of a stream, in JSON's own types, for `restore`.
+
+        Raises ValueError for a stream that is not known.
+        """
+        known = self._known(stream)
+        return {
+            "version": _CHECKPOINT_VERSION,
+            "model": known.wanted[0].card.identity,
+            "state": saved(known, known.wiring(self._without_gyro(stream))),
+        }
+
+    def restore(self, stream: str, checkpoint: Mapping[str, Any]) -> None:
+        """Go on with a stream where a pipeline of the same settings left it at its `checkpoint`.
+
+        Whatever comes next, the events are those of one that never stopped.  Raises ValueError for
+        what is no checkpoint, or one of another version or model.
+        """
+        fresh = self._begin(stream, self._choose(stream))
+        made_by = checkpoint.get("version"), checkpoint.get("model")
+        if made_by != (_CHECKPOINT_VERSION, fresh.wanted[0].card.identity):
+            raise ValueError(f"a checkpoint of {stream} by another version or model: {made_by}")
+        known = restored(checkpoint.get("state"), fresh.wiring(self._without_gyro(stream)))
+        if not isinstance(known, _Stream):
+            raise ValueError(f"no checkpoint of {stream}: {known!r:.100}")  # noqa: TRY004 - read
+        self._streams[stream] = known
+        if known.is_paused:
+            self._paused.add(stream)
+
     def references(self) -> dict[str, Reference]:
         """Return which way is up, for every stream on which that is known."""
         now = {name: stream.reference for name, stream in self._streams.items()}
@@ -335,7 +366,7 @@ class _Stream:
         classifier, settings = choice
         self._classifier = classifier
         self._counts = counts
-        self._watch = watch
+        self._watch, self._explain = watch, explain
         wanted = classifier.card.input
         self._conditioner = Conditioner(wanted, counts, axes)
         self._windower = Windower(wanted)
@@ -343,6 +374,23 @@ class _Stream:
         self._calibrated_ns = 0
         self.remember(reference)
         self.decision = Decision(name, classifier.card, settings, explain)
+
+    def wiring(self, instead: Choice | None) -> dict[str, object]:
+        """Return by name what a stream is connected to, but is no part of its state."""
+        wired: dict[str, object] = {
+            "counts": self._counts,
+            "watch": self._watch,
+            "explain": self._explain,
+            "without_gyro": self._without_gyro,
+        }
+        for which, choice in (("wanted", self.wanted), ("instead", instead)):
+            if choice is not None:
+                classifier, settings = choice
+                card = classifier.card
+                parts = {"model": classifier, "card": card, "input": card.input}
+                parts["settings"] = settings
+                wired |= {f"{which} {name}": part for name, part in parts.items()}
+        return wired
 
     @property
     def reference(self) -> Reference | None:

@@ -24,6 +24,7 @@ LAYERS = (
         "resampling",
         "schema",
         "smoothing",
+        "snapshot",
         "systemd",
         "testing",
         "upright",

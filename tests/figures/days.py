@@ -33,7 +33,7 @@ from hard.scoring import TOLERANCE_S, Segment, shown_in
 from hard_simulator.model import Bout, Motion, Wearer, activities
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from tests.figures.motion import PERIOD_NS, RATE_HZ, message, noise, table
+from tests.figures.motion import PERIOD_NS, RATE_HZ, lying, message, noise, table
 
 EVERY_MODEL = ["pocket", "pocket-upright", "waist"]
 BOUTS = 40
@@ -94,7 +94,8 @@ def nothing(model, kind, hours, seed):
     classifier = TFLiteClassifier.load(model)
     pipe = Pipeline(lambda _: (classifier, DecisionSettings()))
     events, at = [], T0_NS
-    make = {"noise": noise, "table": table, "silence": table}[kind]
+    lies = lying(rng)
+    make = noise if kind == "noise" else lambda seconds, rng: table(seconds, rng, lies)
     silent_ns = round(hours * 3600 * NS_PER_S) if kind == "silence" else 0
     parts = [30 / 3600, 30 / 3600] if silent_ns else [1.0] * round(hours)
     for part in parts:

@@ -37,12 +37,17 @@ def tumbling(seconds, rng):
     return _sensed(_turned(turning, rng) + jolts, turning, rng)
 
 
-def table(seconds, rng):
-    """It lies on a table, any way up, at its sensor's noise: 0.01 to 0.06 m/s²."""
-    noise = rng.uniform(0.01, 0.06), rng.uniform(0.0005, 0.006)
+def table(seconds, rng, lies=None):
+    """It lies on a table, any way up (or as it `lies`), at its sensor's noise."""
+    up, noise = lies or lying(rng)
     n = round(seconds * RATE_HZ)
-    up = _directions(rng.normal(size=(1, 3))) * STANDARD_GRAVITY_M_S2
     return _sensed(np.repeat(up, n, axis=0), np.zeros((n, 3)), rng, noise)
+
+
+def lying(rng):
+    """Return gravity of a device that lies, and its noise (0.01 to 0.06 m/s²)."""
+    noise = rng.uniform(0.01, 0.06), rng.uniform(0.0005, 0.006)
+    return _directions(rng.normal(size=(1, 3))) * STANDARD_GRAVITY_M_S2, noise
 
 
 def noise(seconds, rng):

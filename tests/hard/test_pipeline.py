@@ -565,3 +565,41 @@ def test_a_clock_that_jumps_every_second_is_no_activity():
     check_events(events, LABELS)
     assert activities(events) == []
     assert pipe.counts["jump"] > 20
+
+
+# -- cut and resumed ---------------------------------------------------------------------------
+
+
+def test_a_stream_goes_on_in_another_pipeline_where_it_was_left():
+    feed = seconds(*moving(60))
+    whole = text(fed(pipeline(), feed))
+    first, second = pipeline(), pipeline()
+    events = [event for message in feed[:33] for event in first.feed(message)]
+    second.restore("s", json.loads(json.dumps(first.checkpoint("s"), allow_nan=False)))
+    assert second.state("s") == first.state("s")
+    assert text(events + fed(second, feed[33:])) == whole
+
+
+def test_a_paused_stream_is_paused_after_it_was_restored():
+    first, second = pipeline(), pipeline()
+    first.feed(seconds(*moving(20))[0])
+    first.pause("s")
+    second.restore("s", first.checkpoint("s"))
+    assert second.resume("s")
+
+
+def test_a_checkpoint_of_another_model_or_none_at_all_is_refused():
+    pipe, other = pipeline(), pipeline(FakeClassifier(name="other"))
+    with pytest.raises(ValueError, match="nothing has come from s"):
+        pipe.checkpoint("s")
+    pipe.feed(seconds(*moving(20))[0])
+    checkpoint = pipe.checkpoint("s")
+    for pipe_, state in [
+        (other, checkpoint),
+        (pipeline(), {**checkpoint, "version": 0}),
+        (pipeline(), {**checkpoint, "state": 5}),
+        (pipeline(), {}),
+    ]:
+        with pytest.raises(ValueError, match="checkpoint of s"):
+            pipe_.restore("s", state)
+        assert pipe_.state("s") is None
