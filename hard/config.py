@@ -6,6 +6,7 @@
     [[streams]]       match = "glob": another model or axes for some streams; first match wins
     [sources.NAME]    plugin = "...", and that plugin's options
     [sinks.NAME]      plugin = "...", and that plugin's options
+    [log]             bounds of the event log
     [record]          what comes in is kept while the daemon runs; without the table nothing is
 
 Every file or folder that it names is meant from where the configuration is, not from where a
@@ -25,7 +26,7 @@ from collections import Counter
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -39,6 +40,7 @@ from pydantic import (
 from hard.card import ModelCard, ModelRefused
 from hard.conditioning import DEVICE_AXES, Axes, turn_of
 from hard.decision import UNKNOWN, DecisionSettings
+from hard.eventrows import Bounds
 from hard.plugins import PluginError, create, explain, file_options
 from hard.recording import Limits
 from hard.zones import machine_zone, zone_named
@@ -104,6 +106,21 @@ class Daemon(_Table):
     shutdown_s: float = Field(default=4.5, gt=0, le=60, description="SIGTERM to exit, at most")
 
 
+class Log(_Table):
+    """`[log]`: how much the event log keeps; what is more goes, oldest first, counted."""
+
+    max_events: int = Field(default=100_000, ge=1000, description="events")
+    max_mb: float = Field(default=64.0, ge=8, description="MB of the file")
+    keep_days: float = Field(default=90.0, ge=0, description="days; 0: however old")
+    sync: Literal["normal", "full"] = Field(
+        default="normal", description="full: a power cut costs nothing, each commit syncs the disk"
+    )
+
+    def bounds(self) -> Bounds:
+        """Return them as the event log wants them."""
+        return Bounds(self.max_events, int(self.max_mb * 1e6), self.keep_days or None)
+
+
 class Model(_Table):
     """`[model]`: the model of every stream that no `[[streams]]` entry matches."""
 
@@ -160,6 +177,7 @@ class Settings(_Table):
     """The whole file."""
 
     hard: Daemon = Field(default_factory=Daemon)
+    log: Log = Field(default_factory=Log)
     model: Model = Field(default_factory=Model)
     decision: Annotated[DecisionSettings, Field(strict=False)] = Field(
         default_factory=DecisionSettings
@@ -419,6 +437,7 @@ def _known(location: tuple[int | str, ...]) -> list[str]:
     """Return the keys that are known in the table where an unknown one was found."""
     tables: dict[Any, type[BaseModel]] = {
         "hard": Daemon,
+        "log": Log,
         "model": Model,
         "decision": DecisionSettings,
         "streams": StreamRule,

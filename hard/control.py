@@ -477,6 +477,8 @@ def status_text(answer: Mapping[str, Any]) -> str:
     models = ", ".join(answer["models"])
     program = f"hard {answer['version']} on {answer['node']}"
     lines = [f"{program}, up {answer['up_s']:.0f} s, {answer['events']} events, models: {models}"]
+    if answer["degraded"]:
+        lines.append(f"degraded: {answer['degraded']}")
     for kind in ("source", "sink"):
         for plugin in answer[f"{kind}s"]:
             left = f", {plugin['backlog']} events to deliver" if plugin.get("backlog") else ""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from hard.api import NS_PER_S
 from hard.card import STILL
@@ -39,7 +40,8 @@ _QUIET_M_S2 = 0.3
 """More than any sensor's noise and less than any motion."""
 
 
-class Weighed(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Weighed:
     """The likelihood of each state, unknown last, and the gate that spoke, if any."""
 
     likelihood: list[float]

@@ -81,6 +81,10 @@ class Pipeline(Protocol):
         """Return what is known of a stream beyond its samples to come, as JSON values."""
         ...
 
+    def memories(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return `memory` of every stream of which anything is known."""
+        ...
+
     def remember(self, stream: str, state: Mapping[str, Any]) -> None:
         """Know what `memory` gave elsewhere; raise ValueError for anything else."""
         ...
@@ -126,7 +130,6 @@ class PipelineThread:
         *,
         hung_after_s: float,
         on_done: Callable[[], None],
-        checkpoint: Callable[[], None],
     ) -> None:
         self.name = "pipeline"
         self.events = 0
@@ -141,10 +144,10 @@ class PipelineThread:
         self._summaries = summaries
         self._on_done = on_done
         self._budget = Budget()
-        self._checkpoint = checkpoint
         self.calibrations: dict[str, str] = {}
         """Of each stream that was to be calibrated: waiting, learned or failed."""
         self._calibrating_ns: dict[str, int] = {}  # since when the waiting ones do
+        self._kept = set(pipeline.memories())
         self._at_risk = 0  # samples of what is being fed
         self._evidence_s = 0.0
         self._checkpoint_s = time.monotonic() + CHECKPOINT_S
@@ -219,7 +222,7 @@ class PipelineThread:
                 events = self._obey(request.control)
                 self._publish(events, [request.control.stream])
                 if isinstance(request.control, (Pause, Resume)):
-                    self._checkpoint()  # it holds over a kill
+                    self._keep()  # it holds over a kill
             refusal = None
         except Refusal as error:
             refusal = error
@@ -286,7 +289,7 @@ class PipelineThread:
 
     def _end(self) -> None:
         self._publish(self._pipeline.finish(self._reason), self._states.streams())
-        self._checkpoint()
+        self._keep()
 
     def _publish(self, events: list[Event], streams: list[str]) -> None:
         self._log.append(events)
@@ -305,6 +308,12 @@ class PipelineThread:
             if self._summaries is not None and state is not None and state.t is not None:
                 self._summaries.reach(stream, state.t)
 
+    def _keep(self) -> None:
+        """Store what is known of the streams."""
+        memories = self._pipeline.memories()
+        self._log.append([], {**dict.fromkeys(self._kept - memories.keys()), **memories})
+        self._kept = set(memories)
+
     def _note_evidence(self) -> None:
         now_s = time.monotonic()
         if now_s >= self._evidence_s:
@@ -313,4 +322,4 @@ class PipelineThread:
                 self._log.evidence(stream, t_ns)
         if now_s >= self._checkpoint_s:
             self._checkpoint_s = now_s + CHECKPOINT_S
-            self._checkpoint()
+            self._keep()

@@ -236,10 +236,11 @@ class Pipeline:
         if known.is_paused:
             self._paused.add(stream)
 
-    def references(self) -> dict[str, Reference]:
-        """Return which way is up, for every stream on which that is known."""
-        now = {name: stream.reference for name, stream in self._streams.items()}
-        return self._references | {name: found for name, found in now.items() if found is not None}
+    def memories(self) -> dict[str, dict[str, Any]]:
+        """Return `memory` of every stream of which anything is known, also of an earlier run."""
+        names = {**self._references, **dict.fromkeys(self._paused), **self._streams}
+        found = {name: self.memory(name) for name in names}
+        return {name: memory for name, memory in found.items() if memory}
 
     def evict(self, stream: str) -> list[Event]:
         """Close a stream's bout and forget it, but for which way was up."""

@@ -697,6 +697,10 @@ class Unrecognised:
         """Know what a daemon would begin with."""
         return self.known.get(stream, {})
 
+    def memories(self) -> Mapping[str, Mapping[str, Any]]:
+        """Have nothing to keep."""
+        return {}
+
     def remember(self, stream: str, state: Mapping[str, Any]) -> None:
         """Learn nothing."""
         del stream, state

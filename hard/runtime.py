@@ -79,8 +79,7 @@ class Runtime:
 
     Sources and sinks are instances by name.  The log is open, and closed at the end of `run`; so
     is the recorder, if there is one.  `summaries` is told what a day consists of, and asked by the
-    sinks' threads; so is `describe`, which tells a stream's name and activities.  `checkpoint` is
-    called from the pipeline's thread once a minute and at its end.
+    sinks' threads; so is `describe`, which tells a stream's name and activities.
     """
 
     def __init__(
@@ -91,7 +90,6 @@ class Runtime:
         log: EventLog,
         options: RuntimeOptions,
         recorder: Recorder | None = None,
-        checkpoint: Callable[[], None] = lambda: None,
         summaries: SummaryBoard | None = None,
         describe: Callable[[str], Description] | None = None,
     ) -> None:
@@ -128,7 +126,6 @@ class Runtime:
             summaries,
             hung_after_s=options.hung_after_s,
             on_done=self._look,
-            checkpoint=checkpoint,
         )
         self._threads: tuple[PluginThread | PipelineThread, ...] = (
             *self._sinks,
@@ -199,6 +196,7 @@ class Runtime:
                 {"name": s.name, "state": s.state, "why": s.why, "backlog": s.cursor.backlog}
                 for s in self._sinks
             ],
+            "degraded": "; ".join(self._faults()) or None,
             "record": None if recorder is None else recorder.status(),
             "counts": self.counts(),
         }
@@ -344,8 +342,8 @@ class Runtime:
     def _faults(self) -> list[str]:
         """Return what is broken or away, a text each; from any thread."""
         faults = [f"hangs: {', '.join(sorted(self._stuck))}"] if self._stuck else []
-        if self._log.is_failing:
-            faults.append("the event log cannot be written")
+        if self._log.trouble is not None:
+            faults.append(self._log.trouble)
         for state in ("away", "failed"):
             plugins = (*self._sources, *self._sinks)
             names = [thread.name for thread in plugins if thread.state == state]

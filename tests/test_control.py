@@ -365,6 +365,9 @@ class Standing:
     def evicted(self):
         return []
 
+    def memories(self):
+        return {}
+
     def evidence(self):
         return {}
 

@@ -29,9 +29,9 @@ from hard.api import (
     Silence,
     UnusableInput,
 )
-from hard.checkpoint import save_references
 from hard.classifier import TFLiteClassifier
 from hard.decision import DecisionSettings
+from hard.eventlog import EventLog
 from hard.pipeline import Pipeline
 from hard.plugins import create
 from hard.recording import COLUMNS, MAX_HELD_LABELS, MAX_TEXT, Limits, Recorder, recordings_in
@@ -502,13 +502,19 @@ def test_a_recording_of_the_daemon_replays_to_the_events_that_live_gave(tmp_path
         assert comparable(of_stream[0]) == comparable(of_stream[1])
 
 
+def remembering(folder, stream, upright):
+    """Leave what a daemon would have that has learned which way is up."""
+    log = EventLog(folder / "events.db")
+    log.append([], {stream: {"upright": upright.to_json()}})
+    log.close()
+
+
 def test_a_replay_knows_which_way_was_up_when_live_did(tmp_path, broker, simulator):
     sensors = a_walk(simulator, WALK)
     numbered = disordered(messages(sensors), 5)
     gravity = -(sensors["accelerometer"][1] + sensors["gravity"][1])[:500].mean(axis=0)
     upright = Reference(tuple(gravity.tolist()), 60, EPOCH_NS, "gait")
-    (tmp_path / "state").mkdir()
-    save_references(tmp_path / "state/upright.json", {"phone-1": upright})
+    remembering(tmp_path / "state", "phone-1", upright)
     phone = Phone(broker.port)
     with daemon(tmp_path, broker.port, '[record]\n[model]\nname = "pocket-upright"\n') as process:
         listening(tmp_path, phone)
@@ -714,8 +720,7 @@ def test_record_writes_the_sources_and_asks_no_sink(tmp_path):
 def test_record_holds_what_the_daemon_remembers(tmp_path):
     config = simulated(tmp_path, SCRIPT)
     upright = Reference((0.1, 9.7, 1.0), 60, EPOCH_NS, "gait")
-    (tmp_path / "state").mkdir()
-    save_references(tmp_path / "state/upright.json", {"sim-2": upright})
+    remembering(tmp_path / "state", "sim-2", upright)
     assert hard("record", "-c", config).returncode == 0
     first = [read(path)[0][0] for path in recordings_in(sessions(tmp_path))]
     assert not isinstance(first[0], Remembered)

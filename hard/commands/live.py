@@ -86,7 +86,7 @@ def _run_daemon(
         return 0
     folder = settings.hard.state_dir or systemd.state_directory()
     recorder = _recorder(config, settings, folder)
-    log = _event_log(folder)
+    log = event_log(settings, folder)
     runtime = _runtime(configuration, models, sinks, log, recorder, folder)
     starting.append(runtime)
     if asked:
@@ -112,14 +112,13 @@ def _runtime(
     recorder: Recorder | None,
     state_folder: Path | None,
 ) -> Runtime:
-    """Return the daemon's threads around its pipeline, which knows again which way is up."""
+    """Return the daemon's threads around its pipeline, which knows again what it knew."""
     from hard.api import Evicted  # noqa: PLC0415
-    from hard.checkpoint import load_references, save_references  # noqa: PLC0415
+    from hard.checkpoint import adopt_references, recall  # noqa: PLC0415
     from hard.pipeline import Pipeline  # noqa: PLC0415
     from hard.runtime import Runtime, RuntimeOptions  # noqa: PLC0415
 
     settings = configuration.settings
-    upright = None if state_folder is None else state_folder / "upright.json"
 
     def evicting(stream: str) -> None:
         if recorder is not None:
@@ -129,13 +128,11 @@ def _runtime(
         models.choose,
         evicting=evicting,
         max_streams=settings.hard.max_streams,
-        references={} if upright is None else load_references(upright),
         mount=settings.axes_of,
     )
-
-    def keep() -> None:
-        if upright is not None and (known := pipeline.references()):
-            save_references(upright, known)
+    if state_folder is not None:
+        adopt_references(state_folder / "upright.json", log)
+    recall(log, pipeline)
 
     options = RuntimeOptions(
         no_data_after_s=settings.decision.no_data_after_s,
@@ -150,7 +147,6 @@ def _runtime(
         log,
         options,
         recorder,
-        keep,
         summaries,
         models.describe,
     )
@@ -179,14 +175,17 @@ def _summaries(settings: Settings, log: EventLog) -> SummaryBoard:
     return board
 
 
-def _event_log(state_folder: Path | None) -> EventLog:
+def event_log(settings: Settings, state_folder: Path | None) -> EventLog:
+    """Return the event log of a configuration, open; in memory without a state directory."""
     from hard.eventlog import EventLog, EventLogError  # noqa: PLC0415
 
+    path = None if state_folder is None else state_folder / "events.db"
+    full = settings.log.sync == "full"
     try:
-        if state_folder is not None:
-            state_folder.mkdir(parents=True, exist_ok=True)
-        return EventLog(None if state_folder is None else state_folder / "events.db")
-    except (EventLogError, OSError) as error:
+        return EventLog(
+            path, bounds=settings.log.bounds(), synchronous="FULL" if full else "NORMAL"
+        )
+    except EventLogError as error:
         fail(error)
 
 
@@ -264,7 +263,7 @@ def record(
 
 def _unrecognising(settings: Settings, recorder: Recorder) -> Runtime:
     """Return a runtime that records and decides nothing."""
-    from hard.checkpoint import load_references  # noqa: PLC0415
+    from hard.checkpoint import known_in  # noqa: PLC0415
     from hard.eventlog import EventLog  # noqa: PLC0415
     from hard.plugins import create  # noqa: PLC0415
     from hard.recording import Unrecognised  # noqa: PLC0415
@@ -281,8 +280,7 @@ def _unrecognising(settings: Settings, recorder: Recorder) -> Runtime:
         inbox_messages=settings.hard.inbox_messages,
     )
     state = settings.hard.state_dir
-    upright = {} if state is None else load_references(state / "upright.json")
-    unrecognised = Unrecognised({s: {"upright": known.to_json()} for s, known in upright.items()})
+    unrecognised = Unrecognised({} if state is None else known_in(state / "events.db"))
     return Runtime(unrecognised, sources, {}, EventLog(None), options, recorder)
 
 

@@ -12,7 +12,6 @@ from hard.api import NS_PER_S, Annotation, Declared, SampleBatch
 from hard.classifier import TFLiteClassifier
 from hard.decision import DecisionSettings
 from hard.pipeline import Pipeline
-from hard.upright import Reference
 from hard_simulator.model import Bout, Motion, Wearer
 from tests.hard.signals import (
     ACCEL_ONLY,
@@ -78,7 +77,8 @@ def test_what_one_pipeline_knew_of_a_stream_another_can_remember():
     second.remember("s", first.memory("s"))
     second.feed(batches(*moving(1)))
     assert second.memory("s") == {"upright": UPRIGHT}  # though this model does not ask
-    assert second.references() == {"s": Reference.from_json(UPRIGHT)}
+    second.remember("to come", {"upright": UPRIGHT})
+    assert second.memories() == {"s": {"upright": UPRIGHT}, "to come": {"upright": UPRIGHT}}
 
 
 def test_a_calibration_that_waits_is_remembered_with_its_time():

@@ -113,6 +113,9 @@ class Decider:
     def evicted(self):
         return []
 
+    def memories(self):
+        return {}
+
     def evidence(self):
         return {stream: bout.t_start for stream, bout in self.opened.items()}
 
