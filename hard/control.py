@@ -50,6 +50,7 @@ __all__ = [
 
 SOCKET = "control.sock"
 SYSTEM_FOLDER = Path("/run/hard")
+SYSTEM_CONFIGURATIONS = Path("/etc/hard")
 """RuntimeDirectory= of the service, as a client sees it."""
 MAX_REQUEST_BYTES = 4096
 MAX_ANSWER_BYTES = 4_000_000
@@ -143,7 +144,10 @@ def socket_path(state_folder: Path | None, config: Path) -> Path | None:
 def places(state_folder: Path | None, config: Path) -> list[Path]:
     """Return where a client looks for the daemon, the likeliest first."""
     own = socket_path(state_folder, config)
-    found = [own, None if state_folder is None else state_folder / SOCKET, SYSTEM_FOLDER / SOCKET]
+    system = SYSTEM_FOLDER
+    if config.absolute().parent == SYSTEM_CONFIGURATIONS and config.stem != "hard":
+        system = SYSTEM_FOLDER.with_name(f"hard-{config.stem}")  # of hard@.service
+    found = [own, None if state_folder is None else state_folder / SOCKET, system / SOCKET]
     return list(dict.fromkeys(path for path in found if path is not None))
 
 
