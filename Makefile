@@ -63,9 +63,9 @@ ARCH :=
 deb: ## build a Debian package of the service in dist (SUITE=bookworm|trixie ARCH=amd64|arm64)
 	@systemd/build-deb $(SUITE) $(ARCH)
 
-wheels: ## gather in dist/wheels what `hard service install --wheels` needs on a machine like this
+wheels: $(BIN)/hard ## gather in dist/wheels what `hard service install --wheels` needs on a machine like this
 	@rm -rf dist/wheels
-	@"$(PYTHON)" -m pip wheel --quiet --disable-pip-version-check --wheel-dir dist/wheels \
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --wheel-dir dist/wheels \
 	  --constraint systemd/constraints.txt .
 	@echo "dist/wheels"
 
