@@ -8,6 +8,7 @@
     [sinks.NAME]      plugin = "...", and that plugin's options
     [log]             bounds of the event log
     [record]          what comes in is kept while the daemon runs; without the table nothing is
+    [metrics]         figures and health over HTTP; without the table nobody listens
 
 Every file or folder that it names is meant from where the configuration is, not from where a
 command is called; `~` is the user's home.  `credential:NAME` is systemd's and no path.
@@ -25,8 +26,9 @@ import tomllib
 from collections import Counter
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -35,8 +37,10 @@ from pydantic import (
     Field,
     ValidationError,
     ValidationInfo,
+    model_validator,
 )
 
+from hard import systemd
 from hard.card import ModelCard, ModelRefused
 from hard.conditioning import DEVICE_AXES, Axes, turn_of
 from hard.decision import UNKNOWN, DecisionSettings
@@ -57,6 +61,8 @@ DEFAULT_MODEL = "pocket"
 _NAME = r"^[A-Za-z0-9_-]{1,64}$"
 _SECRET = re.compile(r"password|token|secret", re.IGNORECASE)
 _CREDENTIAL = "credential:"
+_CREDENTIALS = "CREDENTIALS_DIRECTORY"
+_TOKEN = re.compile(r"[!-~]{16,512}")
 
 
 class ConfigError(Exception):
@@ -173,6 +179,67 @@ class Record(_Table):
         )
 
 
+def _secret_file(name: str, info: ValidationInfo) -> str:
+    return name if name.startswith(_CREDENTIAL) else str(_folder(Path(name), info))
+
+
+class Metrics(_Table):
+    """`[metrics]`: figures for Prometheus, and health, over HTTP."""
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on")
+    port: int = Field(default=9464, ge=1, le=65535)
+    token_file: Annotated[str, AfterValidator(_secret_file)] | None = Field(
+        default=None, description="whoever asks must know its first line"
+    )
+    max_streams: int = Field(default=20, ge=0, le=1000, description="more share the name other")
+
+    @model_validator(mode="after")
+    def _guarded_beyond_loopback(self) -> Self:
+        if self.token_file is None and not _is_loopback(self.host):
+            raise ValueError(
+                f"host {self.host!r} can be reached by others: set token_file, the file with the "
+                'token that they must know, or host = "127.0.0.1"'
+            )
+        return self
+
+    def token(self) -> str | None:
+        """Return the token, None where nobody needs one; raises `ConfigError`."""
+        name = self.token_file
+        if name is None:
+            return None
+        path = Path(name)
+        if name.startswith(_CREDENTIAL):
+            found = systemd.credential(name.removeprefix(_CREDENTIAL))
+            path = Path(name) if found is None else found
+        try:
+            token = path.read_text("ascii").partition("\n")[0].strip()
+        except (OSError, UnicodeError) as error:
+            raise ConfigError(f"{path} can't be read: {error}") from error
+        if not _TOKEN.fullmatch(token):
+            raise ConfigError(
+                f"{path}: its first line must be 16 to 512 characters without "
+                "blanks: openssl rand -hex 32 makes such a token"
+            )
+        return token
+
+
+def _token_faults(metrics: Metrics) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the file of the token, unless only systemd can look at it."""
+    if f"{metrics.token_file}".startswith(_CREDENTIAL) and not os.environ.get(_CREDENTIALS):
+        return
+    try:
+        metrics.token()
+    except ConfigError as error:
+        yield "metrics.token_file", str(error)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 class Settings(_Table):
     """The whole file."""
 
@@ -186,6 +253,7 @@ class Settings(_Table):
     sources: dict[Annotated[str, Field(pattern=_NAME)], dict[str, Any]] = {}
     sinks: dict[Annotated[str, Field(pattern=_NAME)], dict[str, Any]] = {}
     record: Record | None = None
+    metrics: Metrics | None = None
 
     def about(self, stream: str) -> dict[str, Any]:
         """Return what a recording says of how its stream was understood."""
@@ -238,8 +306,8 @@ class Configuration:
     def effective(self) -> dict[str, Any]:
         """Return every setting in force by its dotted key, defaults included, secrets masked."""
         table = self.settings.model_dump(mode="json")
-        if table["record"] is None:
-            del table["record"]  # the table is not there
+        for absent in [name for name in ("record", "metrics") if table[name] is None]:
+            del table[absent]
         for group, instances in (("sources", self.sources), ("sinks", self.sinks)):
             for name, instance in instances.items():
                 table[group][name] |= instance.config.model_dump(mode="json")
@@ -247,7 +315,7 @@ class Configuration:
 
     def unchecked(self) -> Iterator[str]:
         """Yield the keys of files that only the service is handed: it alone can look at them."""
-        if "CREDENTIALS_DIRECTORY" in os.environ:
+        if _CREDENTIALS in os.environ:
             return
         for key, value in self.effective().items():
             if isinstance(value, str) and value.startswith(_CREDENTIAL):
@@ -290,6 +358,8 @@ def load(path: Path | None, needs: Collection[str] = ()) -> Configuration:
             faults += _lacking(group, made[group], table.get(group))
     if "folders" in needs:
         faults += _unusable_folders(settings)
+    if needs and settings.metrics is not None:
+        faults += _token_faults(settings.metrics)
     if faults:
         lines = (f"{path}:{_line(text, key)}: {key}: {fault}" for key, fault in faults)
         raise ConfigError("\n".join(lines))
@@ -362,7 +432,7 @@ def _unreadable(secret: str) -> str | None:
     if credential == secret:
         path = Path(secret)
         remedy = "write the password into it, or correct the path"
-    elif folder := os.environ.get("CREDENTIALS_DIRECTORY"):
+    elif folder := os.environ.get(_CREDENTIALS):
         path = Path(folder, credential)
         remedy = f"add LoadCredential={credential}:… to the unit"
     else:
@@ -442,6 +512,7 @@ def _known(location: tuple[int | str, ...]) -> list[str]:
         "decision": DecisionSettings,
         "streams": StreamRule,
         "record": Record,
+        "metrics": Metrics,
     }
     table = tables.get(location[0], Settings) if len(location) > 1 else Settings
     return list(table.model_fields)

@@ -132,6 +132,8 @@ class Inbox:
 
     def __init__(self, max_messages: int, max_samples: int, no_data_after_s: float) -> None:
         self.counts: Counter[str] = Counter()
+        self.arrived: Counter[str] = Counter()
+        """Samples that came in so far, by sensor; those that were then dropped are among them."""
         self._max_messages = max_messages
         self._max_samples = max_samples
         self._no_data_after_s = no_data_after_s
@@ -173,6 +175,7 @@ class Inbox:
                 return
             for batch in batches:
                 self._note_arrival(batch, now_s)
+                self.arrived[batch.sensor] += len(batch)
             self._queue.append((message, samples, now_s))
             self._samples += samples
             while len(self._queue) > self._max_messages or self._samples > self._max_samples:

@@ -34,6 +34,7 @@ from hard.conditioning import (
     Verdict,
 )
 from hard.decision import Decision, DecisionSettings, PredictionBatch
+from hard.metrics import Work
 from hard.novelty import novelty
 from hard.snapshot import restored, saved
 from hard.upright import Reference, UprightEstimator, to_upright
@@ -70,7 +71,7 @@ class Pipeline:
     that is about to make room for another.  `references` holds which way was up on the streams of
     an earlier run, `mount(stream)` gives the axes of the device of a new stream,
     `without_gyro(stream)` what to use instead where no gyroscope comes (None: nothing).  `counts`
-    says what was left out, by reason.
+    says what was left out, by reason, `work` what was done, which it also measures.
     """
 
     def __init__(
@@ -84,7 +85,9 @@ class Pipeline:
         explain: Callable[[Explained], None] | None = None,
         evicting: Callable[[str], None] = lambda _: None,
         without_gyro: Callable[[str], Choice | None] = lambda _: None,
+        work: Work | None = None,
     ) -> None:
+        self.work = work or Work()
         self._choose, self._mount, self._without_gyro = choose, mount, without_gyro
         self._evicting = evicting
         self._max_streams = max_streams
@@ -296,6 +299,7 @@ class Pipeline:
             self._explain,
             self._references.pop(name, None),
             lambda: self._without_gyro(name),
+            self.work,
         )
         if (since_ns := self._calibrations.pop(name, None)) is not None:
             stream.calibrate_from(since_ns)
@@ -354,7 +358,9 @@ class _Stream:
         explain: Callable[[Explained], None] | None,
         reference: Reference | None,
         without_gyro: Callable[[], Choice | None],
+        work: Work,
     ) -> None:
+        self._work = work
         self.choice = self.wanted = choice  # what is used, and what was to be
         self.axes = axes
         self.is_paused = False
@@ -494,6 +500,7 @@ class _Stream:
 
     def _classify(self, block: GridBlock) -> list[Event]:
         events: list[Event] = []
+        work, gaps = self._work, self._windower.gaps
         if self._upright is not None:
             self._upright.feed(block.k0, block.values[:, :3], block.valid)
         for windows in self._windower.feed(block):
@@ -502,14 +509,18 @@ class _Stream:
                 self._counts["low_coverage"] += int((~covered).sum())
                 windows = windows.part(covered)  # noqa: PLW2901 - the rest of them
             signal = novelty(windows.values, self._classifier.card.usual)
+            began_s = work.clock()
             if self._upright is None:
                 probs = self._classifier.classify(windows.values)
             else:
                 windows, probs = self._classify_upright(windows, self._upright)  # noqa: PLW2901
+            work.inference_s += work.clock() - began_s
+            work.windows += len(windows)
             batch = PredictionBatch(self._name, windows, probs, signal)
             if self._watch is not None:
                 self._watch(batch)
             events += self.decision.update(batch)
+        work.gaps += self._windower.gaps - gaps
         return events
 
     def _classify_upright(

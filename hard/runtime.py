@@ -31,7 +31,7 @@ from hard import systemd
 from hard.api import Annotation, Calibrate, Sink, Source, StreamState
 from hard.feeding import Pipeline, PipelineThread, Recorder
 from hard.inbox import Inbox, Refusal, Request
-from hard.metrics import resident_bytes
+from hard.metrics import LogAges, Work, resident_bytes
 from hard.states import StateBoard
 from hard.threads import PluginThread, SinkThread, SourceThread
 
@@ -48,6 +48,8 @@ REPEAT_S = 1.0
 """A second request to stop is a request to hurry only so long after the first."""
 STATUS_S = 5.0
 COUNTERS_S = 60.0
+SUPERVISOR_S = 10.0
+"""The supervisor looks around each second, or it hangs."""
 
 _log = logging.getLogger(__name__)
 
@@ -103,6 +105,8 @@ class Runtime:
         self._inbox = Inbox(options.inbox_messages, options.inbox_samples, options.no_data_after_s)
         self._plugins: Mapping[str, Source[Any] | Sink[Any]] = {**sources, **sinks}
         self._pipeline_counts = pipeline.counts
+        self._work: Work = getattr(pipeline, "work", None) or Work()
+        self._ages = LogAges()
         self._sources = [
             SourceThread(source, self._inbox.put, self._look) for source in sources.values()
         ]
@@ -132,7 +136,7 @@ class Runtime:
             self._pipe,
             *self._sources,
         )
-        self._began_s = time.monotonic()
+        self._began_s = self._attended_s = time.monotonic()
         self._watchdog_s = (systemd.watchdog_interval_s() or math.inf) / 3
         self._fed_s = self._status_s = 0.0
         self._counters_s = time.monotonic() + COUNTERS_S
@@ -219,6 +223,51 @@ class Runtime:
             "degraded": "; ".join(self._faults()) or None,
             "rss_mb": round(resident_bytes() / 1e6, 1),
         }
+
+    def figures(self) -> dict[str, Any]:
+        """Return what was done and how far behind each sink is, as JSON values; from any thread."""
+        now_s = time.monotonic()
+        plugins = (*self._sources, *self._sinks)
+        return {
+            "samples": dict(self._inbox.arrived),
+            "gaps": self._work.gaps,
+            "windows": self._work.windows,
+            "inference_s": self._work.inference_s,
+            "events": self._pipe.events,
+            "streams": dict(Counter(state.status for state in self._states.since(0)[1])),
+            "backlog": {sink.name: sink.cursor.backlog for sink in self._sinks},
+            "backlog_s": {
+                sink.name: self._ages.age_s(sink.cursor.position, now_s) for sink in self._sinks
+            },
+            "up": {thread.name: thread.state == "running" for thread in plugins},
+            "restarts": {t.name: t.counts["outages"] + t.counts["bugs"] for t in plugins},
+        }
+
+    def unhealthy(self) -> list[str]:
+        """Return why this process is of no more use, a text each; from any thread."""
+        reasons = [
+            f"{thread.name} makes no progress"
+            for thread in self._threads
+            if not thread.pulse.is_beating()
+        ]
+        if time.monotonic() > self._attended_s + SUPERVISOR_S:
+            reasons.append("the supervisor makes no progress")
+        if not self._log.is_alive:
+            reasons.append("the event log's thread has ended")
+        if self._pipe.is_broken:
+            reasons.append("the pipeline is given up")
+        return reasons
+
+    def unready(self) -> list[str]:
+        """Return why nothing can be recognised or kept now, a text each; from any thread."""
+        reasons = self.unhealthy()
+        if self._deadline_s < math.inf:
+            reasons.append("it is stopping")
+        if not any(source.state == "running" for source in self._sources):
+            reasons.append("no source runs")
+        if self._log.is_failing:
+            reasons.append("the event log cannot be written")
+        return reasons
 
     def label(self, stream: str, t_ns: int, text: str) -> None:
         """Give a stream's recording a label from `t_ns` on, from any thread; `Refusal` if none."""
@@ -312,7 +361,8 @@ class Runtime:
     # -- supervision ---------------------------------------------------------------------------
 
     def _attend(self) -> None:
-        now_s = time.monotonic()
+        now_s = self._attended_s = time.monotonic()
+        self._ages.note(self._log.newest, now_s)
         moves = self._moves()
         if moves and now_s >= self._fed_s + self._watchdog_s:
             self._fed_s = now_s

@@ -37,7 +37,7 @@ LAYERS = (
     {"classifier", "decision", "threads"},
     {"config", "feeding", "pipeline", "scoring"},
     {"runtime"},
-    {"control", "replay"},
+    {"control", "monitoring", "replay"},
     {"doctor", "evaluation", "explaining"},
     {"outputs"},
     {"bench", "checkpoint", "plots"},
@@ -55,7 +55,7 @@ LAYERS = (
     {"__main__"},
 )
 """Modules of `hard` from the bottom up; one imports only from the layers below its own."""
-OF_PLUGINS = {"h11", "paho", "serial", "websockets", "zeroconf"}
+OF_PLUGINS = {"paho", "serial", "websockets", "zeroconf"}
 OF_TRAINING = {"hard_training", "sklearn", "tensorflow", "tf_keras"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import threading
@@ -16,10 +17,10 @@ from hard.commands.options import ConfigOption  # noqa: TC001 - typer reads the 
 from hard.commands.terminal import BAD_CONFIGURATION, fail, on_interrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from hard.api import Sink, Source
-    from hard.config import Configuration, Settings
+    from hard.config import Configuration, Metrics, Settings
     from hard.eventlog import EventLog
     from hard.recording import Recorder
     from hard.runtime import Runtime
@@ -68,6 +69,7 @@ def _run_daemon(
 
     from hard import control, systemd  # noqa: PLC0415
     from hard.card import ModelRefused  # noqa: PLC0415
+    from hard.config import ConfigError  # noqa: PLC0415
     from hard.plugins import create  # noqa: PLC0415
 
     if logging.getLogger().level == logging.WARNING:
@@ -79,8 +81,9 @@ def _run_daemon(
         sinks["--stdout"] = create("sinks", "--stdout", {"plugin": "stdout"}, settings.hard.node)
     models = Models(settings)
     try:
+        token = None if settings.metrics is None else settings.metrics.token()
         models.load_all()  # before READY
-    except ModelRefused as error:
+    except (ConfigError, ModelRefused) as error:
         fail(error, BAD_CONFIGURATION)
     if asked:
         return 0
@@ -97,11 +100,32 @@ def _run_daemon(
         "models": models.identities(),
     }
     try:
-        with control.serving(control.socket_path(folder, config), runtime, config, about):
+        with (
+            _monitored(settings.metrics, token, runtime),
+            control.serving(control.socket_path(folder, config), runtime, config, about),
+        ):
             return runtime.run()
     except control.ControlError as error:
         log.close()
         fail(error)
+
+
+@contextlib.contextmanager
+def _monitored(table: Metrics | None, token: str | None, runtime: Runtime) -> Iterator[None]:
+    """Serve `[metrics]` while the block runs; a port that can't be had costs nothing else."""
+    if table is None:
+        yield
+        return
+    from hard import monitoring  # noqa: PLC0415 - heavy, and most do without
+
+    try:
+        listener = monitoring.listening(table.host, table.port)
+    except monitoring.MonitoringError as error:
+        logging.getLogger("hard").warning("%s; going on without", error)
+        yield
+        return
+    with monitoring.serving(listener, runtime, token, table.max_streams):
+        yield
 
 
 def _runtime(
@@ -115,6 +139,7 @@ def _runtime(
     """Return the daemon's threads around its pipeline, which knows again what it knew."""
     from hard.api import Evicted  # noqa: PLC0415
     from hard.checkpoint import adopt_references, recall  # noqa: PLC0415
+    from hard.metrics import Work  # noqa: PLC0415
     from hard.pipeline import Pipeline  # noqa: PLC0415
     from hard.runtime import Runtime, RuntimeOptions  # noqa: PLC0415
 
@@ -129,6 +154,7 @@ def _runtime(
         evicting=evicting,
         max_streams=settings.hard.max_streams,
         mount=settings.axes_of,
+        work=Work(time.perf_counter),
     )
     if state_folder is not None:
         adopt_references(state_folder / "upright.json", log)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hard.api import NS_PER_S, Annotation, Declared, SampleBatch
 from hard.classifier import TFLiteClassifier
 from hard.decision import DecisionSettings
+from hard.metrics import Work
 from hard.pipeline import Pipeline
 from hard_simulator.model import Bout, Motion, Wearer
 from tests.hard.signals import (
@@ -64,6 +65,24 @@ def test_a_stream_of_which_nothing_is_known_yet_says_no_time():
     payload = pipe.state("s").payload()
     assert payload["status"] == "checking"
     assert [payload[key] for key in ("since", "since_ns", "t", "t_ns")] == [None] * 4
+
+
+def test_the_work_is_counted_and_timed_whatever_the_stream():
+    ticks = iter(range(1_000_000))
+    work = Work(lambda: float(next(ticks)))
+    seen = []
+    pipe = Pipeline(
+        lambda _: (FAKE, DecisionSettings()), max_streams=1, watch=seen.append, work=work
+    )
+    t, x = moving(40)
+    keep = (t < T0_NS + 10 * NS_PER_S) | (t > T0_NS + 12 * NS_PER_S)
+    for stream in ("a", "b"):  # the first makes room for the second
+        for message in seconds(t[keep], x[keep]):
+            pipe.feed([replace(batch, stream=stream) for batch in message])
+    pipe.finish("end_of_data")
+    assert work.gaps == 2
+    assert work.windows == sum(len(batch.windows) for batch in seen) > 20
+    assert work.inference_s == len(seen)
 
 
 UPRIGHT = {"gravity": [0.1, 9.7, 1.0], "evidence": 12, "t_learned_ns": T0_NS, "source": "gait"}

@@ -822,8 +822,10 @@ def test_the_watchdog_is_not_fed_while_the_pipeline_hangs(path, manager, monkeyp
         while heard(manager, 0.4) is not None:  # eight times as long as between two feeds
             pass
         assert "pipeline: makes no progress, the watchdog is no longer fed" in caplog.text
+        assert running.runtime.unhealthy() == ["pipeline makes no progress"]
         pipeline.released.set()
         assert heard(manager, PATIENCE_S) == "WATCHDOG=1"
+        assert running.runtime.unhealthy() == []
         assert running.thread.is_alive()
 
 
@@ -852,9 +854,45 @@ def test_what_failed_and_a_log_that_cannot_be_written_stand_in_the_status(path):
             "0 streams, 0 events, backlog 0; degraded: the event log cannot be written"
             "; failed: file"
         )
+        assert running.runtime.unready() == ["the event log cannot be written"]
         other.rollback()
         assert running.log.wait(0, PATIENCE_S)
+        assert running.runtime.unready() == []
         assert running.runtime._status() == "0 streams, 0 events, backlog 0; degraded: failed: file"
+
+
+def test_without_a_source_that_runs_and_while_it_stops_it_is_not_ready(path):
+    away = Played("mqtt", raises(SourceUnavailable("gone")))
+    with Running(path, [away]) as running:
+        assert away.running.wait(PATIENCE_S)
+        until(lambda: running.runtime.unready() == ["no source runs"])
+        running.runtime.stop()
+        until(lambda: "it is stopping" in running.runtime.unready())
+        assert running.ended() == 0
+
+
+def test_the_figures_tell_how_old_the_oldest_event_is_that_a_sink_has_not_had(path):
+    fast, slow = Collected("fast"), Keeping("slow")
+    source = Played("mqtt", then(emits("phone-1", *range(8)), idles))
+    with Running(path, [source], [fast, slow]) as running:
+        slow.until(lambda: len(slow.events) == 9)
+        until(lambda: running.runtime.figures()["backlog_s"]["slow"] > 0)
+        figures = running.runtime.figures()
+        assert json.loads(json.dumps(figures)) == figures
+        assert figures["samples"] == {"accel": 8}
+        assert (figures["events"], figures["streams"]) == (9, {"ok": 1})
+        assert figures["backlog"]["slow"] == 9
+        assert figures["up"] == {"mqtt": True, "fast": True, "slow": True}
+        for seq in range(1, 10):
+            slow.confirms[0](seq)
+        until(lambda: set(running.runtime.figures()["backlog_s"].values()) == {0.0})
+
+
+def until(condition):
+    end_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end_s
+        time.sleep(0.01)
 
 
 def test_the_health_tells_what_is_behind_away_and_dropped(path):
