@@ -84,14 +84,7 @@ class SourceUnavailable(Exception):  # noqa: N818 - a state of the world, not a 
 
 
 class SinkUnavailable(Exception):  # noqa: N818 - a state of the world, not a fault
-    """The receiver is away.  The runtime closes the sink, backs off and opens it again.
-
-    `retry_after_s` asks for a longer pause than that back-off would make.
-    """
-
-    def __init__(self, why: str, retry_after_s: float = 0.0) -> None:
-        super().__init__(why)
-        self.retry_after_s = retry_after_s
+    """The receiver is away.  The runtime closes the sink, backs off and opens it again."""
 
 
 class UnusableInput(Exception):  # noqa: N818 - the input's fault, told to its owner
@@ -501,6 +494,8 @@ class _Plugin(ABC, Generic[ConfigT]):
 
     Config: ClassVar[type[PluginConfig]]
     api_version: ClassVar[int] = API_VERSION
+    trouble: str | None = None
+    """What keeps it from doing all of its work while it runs: shown by `hard status`."""
 
     def __init__(self, name: str, config: ConfigT, node: str = "hard") -> None:
         """Store the instance's name, its configuration and the node's name; do nothing else."""

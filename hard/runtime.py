@@ -399,7 +399,8 @@ class Runtime:
             names = [thread.name for thread in plugins if thread.state == state]
             if names:
                 faults.append(f"{state}: {', '.join(names)}")
-        return faults
+        in_trouble = [(name, plugin.trouble) for name, plugin in self._plugins.items()]
+        return faults + [f"{name}: {trouble}" for name, trouble in in_trouble if trouble]
 
     def _log_counters(self) -> None:
         counters = self.counts()

@@ -111,8 +111,8 @@ class PluginThread(ABC):
     ) -> None:
         self.name = plugin.name
         self.state: Literal["ready", "running", "away", "ended", "failed"] = "ready"
-        self.why: str | None = None
-        """Why it is away or was given up, None while it works."""
+        self._plugin = plugin
+        self._why: str | None = None
         self.counts: Counter[str] = Counter()
         self.pulse = Pulse(limit_s)
         self._on_done = on_done
@@ -131,6 +131,11 @@ class PluginThread(ABC):
         """Wait for the thread to end, at most `timeout_s`; return whether it has."""
         self._thread.join(max(0.0, timeout_s))
         return not self._thread.is_alive()
+
+    @property
+    def why(self) -> str | None:
+        """Why it is away, was given up or is in trouble; None while all is well."""
+        return self._why or self._plugin.trouble
 
     @property
     def is_done(self) -> bool:
@@ -159,7 +164,7 @@ class PluginThread(ABC):
             return self._pauses(err)
         except UnusableInput as err:
             _log.error("%s: cannot be used: %s", self.name, err)
-            self.state, self.why = "failed", str(err)
+            self.state, self._why = "failed", str(err)
             return False
         except BaseException as err:  # noqa: BLE001 - even its sys.exit() must not go unseen
             return self._restarts(err)
@@ -171,11 +176,9 @@ class PluginThread(ABC):
             self._outage.add(str(err))
             _log.warning("%s: away, trying again until it is back: %s", self.name, err)
         pause_s = self._backoff.next_s()
-        if isinstance(err, SinkUnavailable) and err.retry_after_s > pause_s:
-            pause_s = err.retry_after_s * random.uniform(0.75, 1.25)  # noqa: S311 - as above
         self.counts["outages"] += 1
         self.pulse.beat(pause_s)
-        self.state, self.why = "away", str(err)
+        self.state, self._why = "away", str(err)
         return not self._stop.wait(pause_s) or self._ends()
 
     def _restarts(self, err: BaseException) -> bool:
@@ -187,7 +190,7 @@ class PluginThread(ABC):
         if self._budget.spend():
             return True
         _log.error("%s: given up after %d restarts", self.name, RESTARTS)
-        self.state, self.why = "failed", f"a bug: {err!r}"
+        self.state, self._why = "failed", f"a bug: {err!r}"
         return False
 
     def _ends(self) -> bool:
@@ -197,7 +200,7 @@ class PluginThread(ABC):
     def _is_back(self) -> None:
         if self._outage:
             self._outage.clear()
-            self.why = None
+            self._why = None
             _log.info("%s: back", self.name)
 
 

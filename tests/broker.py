@@ -42,6 +42,16 @@ class Broker:
             f"acl_file {rights}",
         ]
 
+    def rights(self, user: str, acl: str) -> None:
+        """Give `user` other rights, at once."""
+        rights = self._folder / "acl"
+        rights.write_text(f"topic readwrite watch/#\n\nuser {user}\n{acl}\n")
+        self._process.send_signal(signal.SIGHUP)
+
+    def limit_packets(self, max_bytes: int) -> None:
+        """From the next start, end the connection of whoever sends a larger packet."""
+        self._lines.append(f"max_packet_size {max_bytes}")
+
     def start(self) -> None:
         config = self._folder / "mosquitto.conf"
         config.write_text("\n".join((*self._lines, *self._access, "")))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _TCP_TIMEOUT_S = 3.0
 _VERSIONS = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
+UNSUPPORTED_VERSION = 0x84
 _UNSPECIFIED = 0x80
 _BAD_LOGIN = 0x86
 _NOT_AUTHORIZED = 0x87
@@ -126,6 +127,11 @@ class BrokerClient(Client):
             return (
                 f"the broker at {config.address} refused {config.who} ({reason}): check username "
                 "and password_file"
+            )
+        if reason.value == UNSUPPORTED_VERSION:
+            return (
+                f"the broker at {config.address} does not speak MQTT {config.protocol}: set "
+                'protocol = "3.1.1"'
             )
         ended = f"the connection of {self.id!r} to the broker at {config.address} ended ({reason})"
         if not self.answered:
