@@ -3,6 +3,7 @@
     {"command": "status"}
     {"command": "label", "stream": "phone-1", "text": "cycling"}
     {"command": "calibrate", "stream": "phone-1"}
+    {"command": "clear", "stream": "phone-1"}
 
 Each may carry `config`, the path of the client's configuration: a daemon with another one refuses.
 The answer has `"ok": true` and what was asked for, or `"ok": false`, `error` (a word) and `message`
@@ -96,6 +97,10 @@ class Daemon(Protocol):
         """Calibrate a stream, or raise `Refusal`."""
         ...
 
+    def clear(self, stream: str, timeout_s: float) -> dict[str, bool]:
+        """Let the sinks remove what they show of a stream; return which have done so."""
+        ...
+
 
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -118,8 +123,13 @@ class _Calibrate(_Request):
     stream: str = Field(max_length=256)
 
 
-_REQUESTS: TypeAdapter[_Status | _Label | _Calibrate] = TypeAdapter(
-    Annotated[_Status | _Label | _Calibrate, Field(discriminator="command")]
+class _Clear(_Request):
+    command: Literal["clear"]
+    stream: str = Field(max_length=256)
+
+
+_REQUESTS: TypeAdapter[_Status | _Label | _Calibrate | _Clear] = TypeAdapter(
+    Annotated[_Status | _Label | _Calibrate | _Clear, Field(discriminator="command")]
 )
 
 
@@ -334,7 +344,7 @@ class _Server:
         except Refusal as refusal:
             return _refusal(refusal.reason, str(refusal))
 
-    def _do(self, request: _Status | _Label | _Calibrate) -> dict[str, Any]:
+    def _do(self, request: _Status | _Label | _Calibrate | _Clear) -> dict[str, Any]:
         if request.config is not None and Path(request.config) != self._config:
             raise Refusal("other_configuration", f"this daemon runs with {self._config}")
         match request:
@@ -342,6 +352,8 @@ class _Server:
                 self._daemon.label(request.stream, time.time_ns(), request.text)
             case _Calibrate():
                 self._daemon.calibrate(request.stream, ANSWER_S)
+            case _Clear():
+                return {"sinks": self._daemon.clear(request.stream, ANSWER_S)}
             case _Status():
                 up_s = round(time.monotonic() - self._began_s, 1)
                 own = {"config": str(self._config), "pid": os.getpid(), "up_s": up_s}

@@ -6,6 +6,7 @@ Written by the thread of the pipeline, read by those of the sinks and of the con
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -17,18 +18,23 @@ if TYPE_CHECKING:
 
 __all__ = ["StateBoard"]
 
+CONFIDENCE_STEP = 0.1
+CONFIDENCE_S = 10.0
+
 
 class StateBoard:
     """What each stream is now, for any number of readers that come when they like.
 
     A state that differs in its confidence, probabilities or data time only is no change: sinks
-    are told of changes, not of every window.
+    are told of changes, not of every window.  A confidence that has moved by a tenth is one, every
+    10 s at most: right after a change of activity it is low.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._states: OrderedDict[str, tuple[int, StreamState]] = OrderedDict()
         self._gone: OrderedDict[str, int] = OrderedDict()  # at which version
+        self._told: dict[str, tuple[float, float]] = {}  # confidence, and when (monotonic)
         self._version = 0
 
     def __len__(self) -> int:
@@ -45,20 +51,22 @@ class StateBoard:
         with self._lock:
             version, old = self._states.get(stream, (0, None))
             if state is None:
+                self._told.pop(stream, None)
                 if self._states.pop(stream, None) is not None:
                     self._version += 1
                     self._gone[stream] = self._version
                     if len(self._gone) > MAX_STREAMS:
                         self._gone.popitem(last=False)
-            elif old is not None and _essence(old) == _essence(state):
+            elif old is not None and not self._is_news(old, state):
                 self._states[stream] = (version, state)  # for those who come later
             else:
                 self._version += 1
                 self._gone.pop(stream, None)
                 self._states[stream] = (self._version, state)
+                self._told[stream] = (state.confidence or 0.0, time.monotonic())
                 self._states.move_to_end(stream)
                 if len(self._states) > MAX_STREAMS:
-                    self._states.popitem(last=False)
+                    del self._told[self._states.popitem(last=False)[0]]
 
     def since(self, version: int) -> tuple[int, list[StreamState]]:
         """Return the present version and the states changed after `version`, oldest first."""
@@ -79,7 +87,15 @@ class StateBoard:
         """Know nothing of a stream any more, not even that it was there."""
         with self._lock:
             self._states.pop(stream, None)
+            self._told.pop(stream, None)
             self._gone.pop(stream, None)
+
+    def _is_news(self, old: StreamState, state: StreamState) -> bool:
+        if _essence(old) != _essence(state):
+            return True
+        confidence, at_s = self._told[state.stream]
+        moved = abs((state.confidence or 0.0) - confidence) >= CONFIDENCE_STEP
+        return moved and time.monotonic() >= at_s + CONFIDENCE_S
 
 
 def _essence(state: StreamState) -> StreamState:

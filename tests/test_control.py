@@ -59,6 +59,10 @@ class Told:
         assert timeout_s > 0
         self.calibrated.append(stream)
 
+    def clear(self, stream, timeout_s):
+        assert timeout_s > 0
+        return {"home": stream == "phone-1"}
+
 
 @pytest.fixture
 def config(tmp_path):

@@ -197,8 +197,8 @@ class MqttSink(Sink[MqttSinkConfig]):
             publisher.close()
             self._broker = self._broker.model_copy(update={"protocol": "3.1.1"})
             self.log.warning(
-                "%s: the broker at %s does not speak MQTT 5: going on with 3.1.1, with which nobody "
-                'is told what its ACL denies (protocol = "3.1.1" spares the attempt)',
+                "%s: the broker at %s does not speak MQTT 5: going on with 3.1.1, with which nobody"
+                ' is told what its ACL denies (protocol = "3.1.1" spares the attempt)',
                 *(self.name, self.config.address),
             )
             self._publisher = publisher = self._prepared()
