@@ -52,6 +52,10 @@ class Broker:
         """From the next start, end the connection of whoever sends a larger packet."""
         self._lines.append(f"max_packet_size {max_bytes}")
 
+    def use(self, lines: list[str]) -> None:
+        """From the next start, be configured by these lines, listeners and access included."""
+        self._lines, self._access = ["user root", _LOG, *lines], []
+
     def start(self) -> None:
         config = self._folder / "mosquitto.conf"
         config.write_text("\n".join((*self._lines, *self._access, "")))
