@@ -489,7 +489,7 @@ def test_status_tells_streams_sources_sinks_and_models(tmp_path):
         assert stream["samples"]["accel"] == stream["samples"]["gyro"] >= 150
         assert stream["age_s"] < 3
         assert answer["sources"] == [{"name": "sim", "state": "running", "why": None}]
-        assert answer["sinks"] == [{"name": "file", "state": "running", "backlog": 0}]
+        assert answer["sinks"] == [{"name": "file", "state": "running", "why": None, "backlog": 0}]
         assert answer["models"][0].startswith("pocket@")
         assert (answer["pid"], answer["record"]) == (process.pid, None)
         told = hard("status", "-c", config).stdout
