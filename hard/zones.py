@@ -1,7 +1,5 @@
 """Time zones by their IANA names: the wearer's as configured, else this machine's.
 
-The zones are the system's; where it has none, those of the package tzdata.
-
 Called by the configuration; `hard.daily` is handed what is found here.
 """
 
@@ -27,7 +25,8 @@ def zone_named(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ValueError(
-            f"no time zone {name!r}: give an IANA name such as Europe/Berlin"
+            f"no time zone {name!r}: give an IANA name such as Europe/Berlin (and install tzdata, "
+            "if this machine has no time zones at all)"
         ) from error
 
 

@@ -1,4 +1,6 @@
-"""What the tests of several sources share: a running source."""
+"""What the tests of several sources share: a running source, a free port."""
+
+import socket
 
 import pytest
 
@@ -17,3 +19,9 @@ def running():
     yield start
     for run in runs:
         run.stop()
+
+
+@pytest.fixture
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]

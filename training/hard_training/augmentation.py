@@ -30,6 +30,11 @@ class Augmentation:
     turned by 180 degrees about the axis `half_turn` (the screen faces in or out), half mirrored
     along the axis `mirror` (the other side of the body).  `any_heading`: each is turned about z by
     any angle, which is all that the upright frame leaves open.
+
+    `time_warp` is by how much a motion may be faster or slower, as a share of its time.
+    `response` is the deviation of the logarithm of what a sensor makes of a frequency, drawn at
+    each octave (another phone, cloth, body); `strength` between which factors the motion, not
+    gravity, is made weaker or stronger, both sensors alike.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
@@ -41,6 +46,9 @@ class Augmentation:
     half_turn: Axis | None = None
     mirror: Axis | None = None
     any_heading: bool = False
+    time_warp: float = 0.0
+    response: float = 0.0
+    strength: tuple[float, float] = (1.0, 1.0)
 
 
 def upright(device: Augmentation) -> Augmentation:
@@ -52,6 +60,10 @@ def augmented(
     windows: NDArray[np.float32], by: Augmentation, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Return a changed copy of float32[w, T, C] windows, accelerometer before gyroscope."""
+    if by.time_warp:
+        windows = _warped(windows, rng.uniform(1 - by.time_warp, 1 + by.time_warp, len(windows)))
+    if by.response or by.strength != (1.0, 1.0):
+        windows = _filtered(windows, by, rng)
     n, channels = len(windows), windows.shape[2]
     turn = _rotations(rng.normal(0, 1, (n, 3)) * np.radians(by.turn_deg))
     if by.half_turn is not None:
@@ -71,6 +83,39 @@ def augmented(
     turned = [windows[:, :, i : i + 3] @ turn for i in range(0, channels, 3)]
     seen: NDArray[np.float32] = (np.concatenate(turned, axis=2) * gain + offset).astype(np.float32)
     return seen
+
+
+def _warped(windows: NDArray[np.float32], speed: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return windows at another speed [w] about their centres; beyond their ends time runs back."""
+    n, samples, _ = windows.shape
+    last = samples - 1
+    at = last / 2 + (np.arange(samples) - last / 2) * speed[:, None]
+    at = last - np.abs(last - np.abs(at))
+    before = np.minimum(at.astype(np.int64), last - 1)
+    share = (at - before).astype(np.float32)[:, :, None]
+    rows = np.arange(n)[:, None]
+    warped: NDArray[np.float32] = windows[rows, before] * (1 - share)
+    warped += windows[rows, before + 1] * share
+    return warped
+
+
+def _filtered(
+    windows: NDArray[np.float32], by: Augmentation, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Return windows with each octave of a sensor's motion made stronger or weaker."""
+    n, samples, channels = windows.shape
+    octave = np.log2(np.maximum(np.arange(samples // 2 + 1), 1))
+    left = octave.astype(np.int64)
+    share = octave - left
+    knots = rng.normal(0, by.response, (n, left[-1] + 2, channels // 3))
+    log_gain = knots[:, left] * (1 - share)[:, None] + knots[:, left + 1] * share[:, None]
+    weakest, strongest = np.log(by.strength)
+    log_gain += rng.uniform(weakest, strongest, (n, 1, 1))
+    log_gain[:, 0] = 0  # gravity stays
+    gain = np.repeat(np.exp(log_gain), 3, axis=2)
+    spectrum = np.fft.rfft(windows, axis=1) * gain
+    changed: NDArray[np.float32] = np.fft.irfft(spectrum, samples, axis=1).astype(np.float32)
+    return changed
 
 
 def _rotations(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hard_training.models import Architecture
     from hard_training.windows import LabelledWindows
 
-__all__ = ["LEARNERS", "Epoch", "Learned", "Learner", "OnEpoch", "Predict"]
+__all__ = ["LEARNERS", "Epoch", "Learned", "Learner", "NetworkLearner", "OnEpoch", "Predict"]
 
 Predict: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 """float32[w, T, C] windows to float64[w, labels] probabilities, each row summing to 1."""
@@ -99,17 +99,19 @@ class Learner(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Network:
+class NetworkLearner:
     """A network of `hard_training.models`, with calibrated probabilities."""
 
     architecture: Architecture
 
     @property
     def name(self) -> str:
+        """The architecture's."""
         return self.architecture.name
 
     @property
     def description(self) -> str:
+        """The architecture's."""
         return self.architecture.description
 
     def fit(
@@ -124,6 +126,7 @@ class _Network:
         epochs: int | None = None,
         on_epoch: OnEpoch | None = None,
     ) -> Learned:
+        """Train it; its probabilities are calibrated on the validation people."""
         from hard_training.train import calibrated, fit  # noqa: PLC0415 - TensorFlow takes seconds
 
         fitted = fit(
@@ -212,7 +215,7 @@ _BASELINES = (
     ),
 )
 
-_ALL: tuple[Learner, ...] = (*(_Network(a) for a in ARCHITECTURES.values()), *_BASELINES)
+_ALL: tuple[Learner, ...] = (*(NetworkLearner(a) for a in ARCHITECTURES.values()), *_BASELINES)
 
 LEARNERS = {learner.name: learner for learner in _ALL}
 """All learners by name; the networks' names are those of `hard-train run --arch`."""

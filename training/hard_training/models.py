@@ -10,10 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from hard_training.front import looked_at
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hard.card import ModelInput
+    from hard_training.front import ChannelSet
 
 __all__ = ["ARCHITECTURES", "Architecture"]
 
@@ -27,7 +30,8 @@ class Architecture:
     after `patience` epochs without a better one training ends (0: never).  `augment` says whether
     the placement's augmentation is part of the recipe.  `filters` are those of the convolutions,
     one after the other, `lstm_units` 0 means no LSTM; the tutorial's network has no convolutions
-    and no dropout.
+    and no dropout.  `front` names what is looked at (`hard_training.front`), nothing: the raw axes;
+    `balanced` draws as many windows of each label in an epoch.
     """
 
     name: str
@@ -41,10 +45,17 @@ class Architecture:
     filters: tuple[int, ...] = ()
     lstm_units: int = 0
     dropout: float = 0.0
+    front: tuple[ChannelSet, ...] = ()
+    balanced: bool = False
 
     @property
     def description(self) -> str:
         """The layers in a line, for tables and cards."""
+        front = f"{', '.join(self.front)} - " if self.front else ""
+        return front + self._layers
+
+    @property
+    def _layers(self) -> str:
         if not self.filters:
             n = self.lstm_units
             return f"dense ReLU {n} per step - LSTM {n} - LSTM {n}, last step - softmax; L2 0.0015"
@@ -64,14 +75,18 @@ class Architecture:
         """Return a model from float32[batch, T, C] to probabilities float32[batch, labels].
 
         The windows are in the units of `ModelInput`; `batch_size` None leaves the batch open.  The
-        layer named "scale" holds the normalisation and is to be adapted to the training windows;
-        the last layer is the dense one that gives the probabilities.
+        layer named "scale" holds the normalisation and is to be adapted to what of the training
+        windows reaches it; the last layer is the dense one that gives the probabilities.
         """
         import tf_keras as keras  # noqa: PLC0415 - TensorFlow takes seconds
 
         size = (shape.window_samples, len(shape.channels))
         window = keras.Input(size, batch_size=batch_size, name="window")
-        scaled = keras.layers.Normalization(name="scale")(window)
+        seen = window
+        if self.front:
+            look = keras.layers.Lambda(looked_at, name="front", arguments={"sets": self.front})
+            seen = look(window)
+        scaled = keras.layers.Normalization(name="scale")(seen)
         return keras.Model(window, self.layers(keras, scaled, labels, self))
 
 

@@ -32,6 +32,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from hard.card import Channel, ModelInput
 from hard_training.augmentation import Augmentation  # noqa: TC001 - pydantic evaluates it
+from hard_training.front import ChannelSet  # noqa: TC001 - as above
 from hard_training.models import ARCHITECTURES
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ class Network(_Strict):
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     filters: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=5)] | None = None
     lstm_units: Positive | None = None
+    front: tuple[ChannelSet, ...] | None = None
+    balanced: bool | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -116,6 +119,12 @@ class Recipe(_Strict):
     seed: int = Field(default=0, ge=0)
     network: Network = Network()
     augmentation: Augmentation | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.network.front and self.frame != "upright":
+            raise ValueError('network.front: takes +z for up, which needs frame = "upright"')
+        return self
 
     @property
     def input(self) -> ModelInput:

@@ -126,10 +126,12 @@ def run(
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its notes, not its errors
     wanted: dict[str, Any] = {"network.arch": arch, "network.epochs": epochs, "seed": seed}
-    wanted |= {"frame": frame, "weights": weights}
-    path = _recipe_file(placement, config, channels)
+    wanted["weights"] = weights
+    path = _recipe_file(placement, config, channels, frame)
     if config is not None:
         wanted["channels"] = channels
+    if config is not None or channels is _Channels.ACCEL:
+        wanted["frame"] = frame
     settings = {key: _plain(value) for key, value in wanted.items() if value is not None}
     try:
         planned = load_sweep(path, settings)
@@ -160,24 +162,31 @@ def _plain(value: str | int) -> str | int:
 
 
 def _recipe_file(
-    placement: _Placement | None, config: Path | None, channels: _Channels | None
+    placement: _Placement | None,
+    config: Path | None,
+    channels: _Channels | None,
+    frame: _Frame | None,
 ) -> Path:
     if (placement is None) == (config is None):
         _fail("give either --placement or --config", 2)
     if config is not None:
         return config
-    accel = "-accel" if channels is _Channels.ACCEL else ""
-    return bundled_recipes()[f"{placement}{accel}"]
+    if channels is _Channels.ACCEL:
+        return bundled_recipes()[f"{placement}-accel"]
+    return bundled_recipes()[f"{placement}{'-upright' if frame is _Frame.UPRIGHT else ''}"]
+
+
+_OPTIONS = {"": "", "-upright": " --frame upright", "-accel": " --channels accel"}
+"""What tells apart the bundled recipes of one placement."""
 
 
 def _command(path: Path, settings: dict[str, Any], chosen: dict[str, Any]) -> str:
     """Return what trains the same again, as far as options say it; the rest is in the recipe."""
-    bundled = bundled_recipes().get(path.stem) == path
-    options = [f"--placement {path.stem.removesuffix('-accel')}"] if bundled else []
-    if bundled and path.stem.endswith("-accel"):
-        options.append("--channels accel")
-    if not bundled:
-        options.append(f"--config {path.name}")
+    if bundled_recipes().get(path.stem) == path:
+        placement, dash, variant = path.stem.partition("-")
+        options = [f"--placement {placement}{_OPTIONS[dash + variant]}"]
+    else:
+        options = [f"--config {path.name}"]
     options += [f"--{key.rpartition('.')[2]} {value}" for key, value in settings.items()]
     sweep = " ".join(f"{key}={value}" for key, value in chosen.items())
     return " ".join(["hard-train run", *options]) + (f" ({sweep})" if sweep else "")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hard_training.models import Architecture
     from hard_training.windows import LabelledWindows
 
-__all__ = ["Fitted", "calibrated", "fit", "fit_temperature"]
+__all__ = ["Fitted", "calibrated", "draw", "fit", "fit_temperature"]
 
 _WINDOWS_PER_EPOCH = 6400  # another draw from all of them in each epoch: also a shift in time
 
@@ -122,7 +122,12 @@ class _Training:
         self._architecture, self._augmentation = architecture, augmentation
         self._train, self._labels, self._epochs = train, labels, epochs
         self.model = architecture.build(wanted, labels, None)
-        self.model.get_layer("scale").adapt(train.values)
+        scale = self.model.get_layer("scale")
+        seen = train.values
+        if architecture.front:
+            before = keras.Model(self.model.input, scale.input)
+            seen = before.predict(seen, batch_size=1024, verbose=0)
+        scale.adapt(seen)
         loss = keras.losses.CategoricalCrossentropy(label_smoothing=architecture.label_smoothing)
         self.model.compile(keras.optimizers.Adam(architecture.learning_rate), loss)
         self.model.optimizer.build(self.model.trainable_variables)
@@ -131,7 +136,8 @@ class _Training:
         """Train on another draw of windows, after `done` epochs; return the loss."""
         cosine = 0.5 * (1 + np.cos(np.pi * done / self._epochs))
         self.model.optimizer.learning_rate.assign(self._architecture.learning_rate * cosine)
-        drawn = self._rng.permutation(len(self._train))[:_WINDOWS_PER_EPOCH]
+        label = self._train.label
+        drawn = draw(label, _WINDOWS_PER_EPOCH, self._rng, balanced=self._architecture.balanced)
         fitted = self.model.fit(
             augmented(self._train.values[drawn], self._augmentation, self._rng),
             keras.utils.to_categorical(self._train.label[drawn], self._labels),
@@ -170,6 +176,22 @@ class _Training:
             for layer in self.model.layers
             if isinstance(layer, keras.layers.Dropout)
         ]
+
+
+def draw(
+    label: NDArray[np.int64], at_most: int, rng: np.random.Generator, *, balanced: bool
+) -> NDArray[np.int64]:
+    """Return which windows an epoch takes, in the order it takes them.
+
+    `label` is each window's; `balanced` takes as many of each, those of a rare one several times.
+    """
+    if not balanced:
+        return rng.permutation(len(label))[:at_most]
+    known = np.unique(label)
+    each = -(-min(at_most, len(label)) // len(known))
+    of_each = (np.flatnonzero(label == one) for one in known)
+    drawn = [rng.choice(of, each, replace=len(of) < each) for of in of_each]
+    return rng.permutation(np.concatenate(drawn))
 
 
 def _judged(number: int, loss: float, model: Any, validation: LabelledWindows) -> Epoch:

@@ -1,6 +1,7 @@
 """Small archives in the data sets' original layouts, made up here; and the real ones' folder."""
 
 import os
+import re
 import zipfile
 from pathlib import Path
 
@@ -68,3 +69,28 @@ def real_data():
     if not folder.is_dir():
         pytest.skip("no real recordings: set HARD_DATA, or put them into ../shared/data")
     return folder
+
+
+# Whose a member of an archive is; one that is nobody's is everybody's.
+WHOSE = {"motionsense": re.compile(r"sub_(\d+)\.csv"), "hapt": re.compile(r"user(\d+)\.txt")}
+
+
+@pytest.fixture(scope="session")
+def real_people(real_data, tmp_path_factory):
+    """Give a folder with the real archives of some people alone: reading all takes long."""
+
+    def of(**people):
+        folder = tmp_path_factory.mktemp("people")
+        for name, numbers in people.items():
+            archive = f"{name}.zip"
+            with (
+                zipfile.ZipFile(real_data / archive) as whole,
+                zipfile.ZipFile(folder / archive, "w") as some,
+            ):
+                for member in whole.namelist():
+                    found = WHOSE[name].search(member)
+                    if not found or int(found[1]) in numbers:
+                        some.writestr(member, whole.read(member))
+        return folder
+
+    return of

@@ -78,6 +78,37 @@ def test_sensor_errors_stay_the_same_throughout_a_window():
     assert change[:, 0, 3:].std() == pytest.approx(0.5, rel=0.3)
 
 
+def strides(hz, n=64, samples=128):
+    """Windows of gravity and a swing of 2 m/s² along x, at 50 Hz."""
+    values = np.zeros((n, samples, 6), np.float32)
+    values[:, :, 0] = 2 * np.sin(2 * np.pi * hz * np.arange(samples) / 50)
+    values[:, :, 2] = 9.81
+    return values
+
+
+def test_a_warp_in_time_makes_steps_slower_and_faster_by_so_much_at_most():
+    warped = augmented(strides(4), Augmentation(time_warp=0.2), seeded())[:, 16:112, 0]
+    crossings = (np.diff(np.sign(warped), axis=1) != 0).sum(axis=1)
+    as_before = 2 * 4 * 95 / 50
+    assert crossings.min() == pytest.approx(as_before * 0.8, abs=1.5)
+    assert crossings.max() == pytest.approx(as_before * 1.2, abs=1.5)
+
+
+def test_a_sensor_of_another_response_changes_the_swing_and_leaves_gravity():
+    changed = augmented(strides(3.125), Augmentation(response=0.5), seeded())
+    assert changed.mean(axis=1) == pytest.approx(strides(3.125).mean(axis=1), abs=1e-3)
+    swing = np.ptp(changed[:, :, 0], axis=1) / 4
+    assert np.log(swing).std() == pytest.approx(0.5, rel=0.3)
+
+
+def test_a_motion_is_made_weaker_and_stronger_between_two_factors():
+    changed = augmented(strides(3.125), Augmentation(strength=(0.4, 1.2)), seeded())
+    assert changed.mean(axis=1) == pytest.approx(strides(3.125).mean(axis=1), abs=1e-3)
+    swing = np.ptp(changed[:, :, 0], axis=1) / np.ptp(strides(3.125)[:, :, 0], axis=1)
+    assert 0.4 <= swing.min() < 0.5
+    assert 1.1 < swing.max() <= 1.2001
+
+
 def test_windows_without_a_gyroscope_are_taken_too():
     by = Augmentation(turn_deg=(5, 5, 5), gain=0.1, half_turn=1, mirror=0)
     assert augmented(windows(channels=3), by, seeded()).shape == (16, 32, 3)

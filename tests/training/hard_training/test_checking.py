@@ -90,10 +90,13 @@ def test_each_command_shows_an_example():
 
 @pytest.mark.recordings
 @pytest.mark.parametrize(
-    ("name", "recordings", "hours"), [("hapt", 61, 6.24), ("sp-sw-har:pocket", 223, 0.7)]
+    ("name", "recordings", "people", "hours"),
+    [("motionsense", 300, 20, 6.49), ("hapt", 61, 30, 6.24), ("sp-sw-har:pocket", 223, 23, 0.7)],
 )
-def test_the_real_ones_hold_what_was_published(name, recordings, hours, real_data):
-    found = check(data_set_named(name), real_data)
-    assert found["recordings"] == recordings
+def test_the_real_ones_hold_what_was_published(name, recordings, people, hours, real_data):
+    data_set = data_set_named(name)
+    found = check(data_set, real_data)
+    assert (found["recordings"], found["people"]) == (recordings, people)
+    assert set(found["minutes"]) == set(data_set.all_labels)
     assert found["usable_hours"] == pytest.approx(hours, abs=0.02)
     assert not found["defects"]

@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from hard.card import ModelCard
 from hard_training.cli import app
+from hard_training.datasets import for_placement
 
 
 def test_each_command_shows_an_example():
@@ -57,10 +58,12 @@ def test_evaluating_never_loads_tensorflow():
 
 @pytest.mark.recordings
 @pytest.mark.parametrize(("name", "least"), [("pocket", 0.88), ("waist", 0.90)])
-def test_the_bundled_model_is_as_good_as_its_card_says(name, least, real_data, tmp_path):
+def test_the_bundled_model_is_as_good_as_its_card_says(name, least, real_people, tmp_path):
+    tested_on = for_placement(name)
+    data = real_people(**{tested_on.name: tested_on.split.test})
     command = [sys.executable, "-m", "hard_training.cli", "evaluate", name, "--json"]
     done = subprocess.run(
-        [*command, "--data", str(real_data), "--log", str(tmp_path)],
+        [*command, "--data", str(data), "--log", str(tmp_path)],
         capture_output=True,
         text=True,
         check=False,

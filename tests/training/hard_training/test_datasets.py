@@ -152,26 +152,3 @@ def test_a_placement_without_a_data_set_is_refused():
     assert for_placement("waist").name == "hapt"
     with pytest.raises(DataMissing, match="pocket, waist"):
         for_placement("hat")
-
-
-@pytest.mark.recordings
-def test_the_real_motionsense_has_20_people_of_15_trials(real_data):
-    found = list(DATA_SETS["motionsense"].recordings(real_data))
-    people = {r.person for r in found}
-    assert people == set(range(1, 25)) - {8, 14, 19, 22}
-    assert len(found) == 15 * len(people)
-    assert set(DATA_SETS["motionsense"].split.test) < people
-
-
-@pytest.mark.recordings
-def test_the_real_hapt_has_61_recordings_of_30_people(real_data):
-    found = list(DATA_SETS["hapt"].recordings(real_data))
-    assert len(found) == 61
-    assert {r.person for r in found} == set(range(1, 31))
-    assert sum(len(r.segments) for r in found) == 1214
-    tested = [r for r in found if r.person in DATA_SETS["hapt"].split.test]
-    assert len(tested) == 19
-    for recording in found:
-        ends = [s.t_end_ns for s in recording.segments]
-        starts = [s.t_start_ns for s in recording.segments]
-        assert all(end <= start for end, start in zip(ends, starts[1:], strict=False))

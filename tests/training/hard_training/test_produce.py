@@ -73,7 +73,10 @@ def test_the_card_tells_who_was_trained_on_and_what_was_measured(produced):
     subjects = card.provenance.subjects
     assert subjects == {"train": (1, 2), "validation": (4, 10), "test": (3, 9)}
     assert card.provenance.metrics["test"]["windows"] == 2 * 6 * 8
-    runtimes = card.provenance.metrics["export"]["runtimes"]
+    exported = card.provenance.metrics["export"]
+    assert exported["weights"] == "float"
+    assert exported["bytes"] < 40_000  # what "tiny" promises
+    runtimes = exported["runtimes"]
     assert runtimes
     for found in runtimes.values():
         assert found["max_probability_difference"] < 1e-4

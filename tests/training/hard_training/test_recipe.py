@@ -57,6 +57,7 @@ def test_a_recipe_written_out_is_read_as_the_same(written):
             "the network 'tutorial' has none",
         ),
         (PLAIN + "[augmentation]\nspin = 3\n", "augmentation.spin: "),
+        (PLAIN + '[network]\nfront = ["tilt"]\n', 'needs frame = "upright"'),
         (PLAIN + 'seed = "1"\n', "seed: "),
         (PLAIN + "[sweep]\nseed = 3\n", "sweep.seed: must be a list"),
         (PLAIN + '[sweep]\n"augmentation.gain" = [0.1]\n', "there is no table [augmentation]"),
@@ -91,11 +92,13 @@ def test_a_sweep_is_not_one_recipe(written):
         load_recipe(written(PLAIN + "[sweep]\nseed = [0, 1]\n"))
 
 
-@pytest.mark.parametrize("name", ["pocket", "pocket-accel", "waist", "waist-accel"])
+@pytest.mark.parametrize("name", bundled_recipes())
 def test_a_bundled_recipe_makes_the_model_of_its_name_from_data_of_its_placement(name):
     recipe = load_recipe(bundled_recipes()[name])
     assert recipe.name == name
     assert recipe.channels == ("accel" if name.endswith("-accel") else "accel+gyro")
+    assert name != recipe.placement or recipe.frame == "device"
+    assert not name.endswith("-upright") or recipe.frame == "upright"
     assert recipe.placement in data_set_named(recipe.data_sets[0]).placements
 
 

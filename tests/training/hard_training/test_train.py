@@ -10,7 +10,7 @@ from hard_training.augmentation import Augmentation  # noqa: E402 - after the sk
 from hard_training.models import ARCHITECTURES  # noqa: E402
 from hard_training.produce import transitions  # noqa: E402
 from hard_training.recipe import Recipe  # noqa: E402
-from hard_training.train import calibrated, fit, fit_temperature  # noqa: E402
+from hard_training.train import calibrated, draw, fit, fit_temperature  # noqa: E402
 from hard_training.windows import LabelledWindows  # noqa: E402
 
 INPUT = Recipe(name="x", placement="pocket", data_sets=("motionsense",)).input
@@ -93,6 +93,21 @@ def test_training_ends_where_patience_does():
         patient, INPUT, 2, train, validation, augmentation=Augmentation(), epochs=9, seed=0
     )
     assert len(result.history) == result.best_epoch + 2 < 9
+
+
+def test_an_epoch_takes_other_windows_each_time_and_none_twice():
+    rng = np.random.default_rng(0)
+    label = np.arange(100) % 2
+    once, again = (draw(label, 60, rng, balanced=False) for _ in range(2))
+    assert len(once) == len(set(once.tolist())) == 60
+    assert (once != again).any()
+
+
+def test_balanced_draws_take_as_many_windows_of_a_rare_label_as_of_the_others():
+    label = np.repeat([0, 2, 3], [80, 15, 5])
+    drawn = draw(label, 60, np.random.default_rng(0), balanced=True)
+    assert np.unique(label[drawn], return_counts=True)[1].tolist() == [20, 20, 20]
+    assert len(set(drawn[label[drawn] == 0].tolist())) == 20
 
 
 def test_where_the_heading_is_open_the_best_epoch_is_that_for_any():

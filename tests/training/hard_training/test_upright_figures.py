@@ -48,9 +48,10 @@ def test_the_phone_of_sp_sw_har_is_read_with_walks_and_turns_as_one(tmp_path):
 
 
 @pytest.mark.recordings
-def test_real_walking_tells_which_way_is_up_and_real_rest_tells_nothing(real_data):
-    found = measure(real_data)
+def test_real_walking_tells_which_way_is_up_and_real_rest_tells_nothing(real_people):
+    found = measure(real_people(motionsense=(1, 2), hapt=(1, 3)))
     pocket, waist = found["motionsense"], found["hapt"]
+    assert pocket["people"] == waist["people"] == 2
     assert pocket["gait_share"]["walking"]["share"] > 0.9
     assert waist["gait_share"]["walking"]["share"] > 0.97
     for figures, label in [
@@ -61,10 +62,10 @@ def test_real_walking_tells_which_way_is_up_and_real_rest_tells_nothing(real_dat
         (waist, "laying"),
     ]:
         assert figures["gait_share"][label]["share"] < 0.0005
-    assert pocket["walking"]["learned"] == pocket["walking"]["bouts"] == 60
+    assert pocket["walking"]["learned"] == pocket["walking"]["bouts"] == 6
     median, most = pocket["walking"]["last_deg"][0], pocket["walking"]["last_deg"][2]
     assert median < 1
     assert most < 8
     assert max(waist["walking"]["last_deg"]) < 2
     assert pocket["followed"]["walking"][1] < 4
-    assert pocket["standing"]["calibrated"] == pocket["standing"]["bouts"]
+    assert pocket["standing"]["calibrated"] == pocket["standing"]["bouts"] == 4

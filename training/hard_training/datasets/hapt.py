@@ -35,7 +35,9 @@ def _read(loading: Loading) -> Iterator[Recording]:
         labels = archive.needed(accel.beside("labels.txt"))
         with unpacked(accel, gyro, labels) as file:
             messages = list(parsed(file, "hapt", defects))
-        yield recorded(match[1], int(match[3]), messages, defects, order=int(match[2]))
+        # The phone was put on again in between: what was up in one is not in another.
+        device, order = f"experiment {int(match[2])}", int(match[2])
+        yield recorded(match[1], int(match[3]), messages, defects, order=order, device=device)
 
 
 HAPT = DataSet(

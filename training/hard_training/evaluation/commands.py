@@ -27,6 +27,7 @@ from hard_training.datasets import (
     data_set_named,
     for_placement,
 )
+from hard_training.recipe import RecipeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from hard.card import ModelInput
     from hard_training.datasets import DataSet, Recording
     from hard_training.evaluation.crossval import Folds, OnStep
+    from hard_training.evaluation.trials import Plan
+    from hard_training.recipe import Recipe
     from hard_training.windows import GridRecording
 
 __all__ = ["app", "in_brief", "looked_at_test_people", "where_looks_are_logged"]
@@ -55,8 +58,16 @@ OpenTest = Annotated[
     bool, typer.Option("--open-test", help="Use the official test people too, and log that.")
 ]
 Out = Annotated[Path, typer.Option(help="Folder for what is kept between runs, and the log.")]
+OfRecipe = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        help="Bundled recipe by name, or a TOML file: its channels, frame, augmentation and seed "
+        "hold, and its network is a learner named recipe.",
+    ),
+]
 _ALL_LEARNERS = "conv-lstm,tutorial,random-forest,knn"
-_FAILURES = (DataMissing, ModelRefused, UnusableInput, ValueError)
+_FAILURES = (DataMissing, ModelRefused, RecipeError, UnusableInput, ValueError)
 
 
 class _Channels(StrEnum):
@@ -78,6 +89,7 @@ class _Classes(StrEnum):
 def crossval(
     data_set: Annotated[str, typer.Option(help="NAME or NAME:PLACEMENT; see hard-train datasets.")],
     learners: Learners = _ALL_LEARNERS,
+    recipe: OfRecipe = None,
     folds: Annotated[
         str,
         typer.Option(
@@ -105,17 +117,15 @@ def crossval(
     """
     from hard_training.evaluation import crossval as module  # noqa: PLC0415 - numpy takes a moment
     from hard_training.evaluation.tables import crossval_text  # noqa: PLC0415
-    from hard_training.evaluation.trials import Plan, augmentation_for  # noqa: PLC0415
 
     try:
-        chosen, names = data_set_named(data_set), _known(learners)
+        chosen, names = data_set_named(data_set), _known(learners, recipe)
         dealt = _folds(folds)
-        wanted = _input(channels, frame)
-        told_apart = _labels(chosen, labels)
-        plan = Plan(told_apart, wanted, augmentation_for(chosen.augmentation, wanted), epochs, seed)
+        base = _recipe(recipe, channels, frame, seed)
+        plan = _plan(base, chosen, _labels(chosen, labels), epochs)
         with _progress(f"reading {chosen.title}") as on_step:
             opened, folder = dealt == "official", data_folder(data)
-            material = module.Material.read(chosen, folder, told_apart, wanted, opened=opened)
+            material = module.Material.read(chosen, folder, plan.labels, plan.input, opened=opened)
             found = module.crossval(
                 chosen,
                 material,
@@ -140,6 +150,7 @@ def transfer(
     train: Annotated[str, typer.Option(help="Data set to learn from.")],
     test: Annotated[str, typer.Option(help="Data set to test on.")],
     learners: Learners = _ALL_LEARNERS,
+    recipe: OfRecipe = None,
     classes: Annotated[
         _Classes, typer.Option(help="Tell apart what both sets have, or all the first has.")
     ] = _Classes.SHARED,
@@ -159,22 +170,15 @@ def transfer(
     from hard_training.evaluation import transfer as module  # noqa: PLC0415 - numpy takes a moment
     from hard_training.evaluation.crossval import Material, windows_read  # noqa: PLC0415
     from hard_training.evaluation.tables import transfer_text  # noqa: PLC0415
-    from hard_training.evaluation.trials import Plan, augmentation_for  # noqa: PLC0415
 
     try:
         own, other = data_set_named(train), data_set_named(test)
-        names, wanted = _known(learners), _input(channels, frame)
-        plan = Plan(
-            module.classes_for(own, other, classes.value),
-            wanted,
-            augmentation_for(own.augmentation, wanted),
-            epochs,
-            seed,
-        )
+        names, base = _known(learners, recipe), _recipe(recipe, channels, frame, seed)
+        plan = _plan(base, own, module.classes_for(own, other, classes.value), epochs)
         folder = data_folder(data)
         with _progress(f"reading {own.title} and {other.title}") as on_step:
-            learned_from = Material.read(own, folder, plan.labels, wanted)
-            tested_on = windows_read(other, folder, plan.labels, wanted, opened=open_test)
+            learned_from = Material.read(own, folder, plan.labels, plan.input)
+            tested_on = windows_read(other, folder, plan.labels, plan.input, opened=open_test)
             found = module.transfer(
                 (own, learned_from), (other, tested_on), names, plan, store=out, on_step=on_step
             )
@@ -310,15 +314,19 @@ def _progress(text: str) -> Iterator[OnStep]:
         yield lambda said, share: bar.update(task, completed=share, description=said)
 
 
-def _known(learners: str) -> list[str]:
+def _known(learners: str, recipe: str | None) -> list[str]:
+    from hard_training.evaluation.trials import OF_THE_RECIPE  # noqa: PLC0415
     from hard_training.learners import LEARNERS  # noqa: PLC0415 - numpy takes a moment
 
     names = [name.strip() for name in learners.split(",") if name.strip()]
-    strangers = [name for name in names if name not in LEARNERS]
+    if recipe and OF_THE_RECIPE not in names:
+        names.insert(0, OF_THE_RECIPE)
+    known = [*([OF_THE_RECIPE] if recipe else []), *LEARNERS]
+    strangers = [name for name in names if name not in known]
     if strangers or not names:
         raise ValueError(
             f"--learners {learners!r}: no learner {', '.join(strangers) or 'named'}; there are "
-            f"{', '.join(LEARNERS)}"
+            f"{', '.join(known)}"
         )
     return names
 
@@ -343,9 +351,12 @@ def _labels(data_set: DataSet, count: int | None) -> tuple[str, ...]:
     return sets[count]
 
 
-def _input(channels: _Channels, frame: _Frame) -> ModelInput:
-    from hard_training.recipe import Recipe  # noqa: PLC0415 - as above
+def _recipe(named: str | None, channels: _Channels, frame: _Frame, seed: int) -> Recipe:
+    """Return the recipe by its name or file, else what the options say of one."""
+    from hard_training.recipe import Recipe, bundled_recipes, load_recipe  # noqa: PLC0415
 
+    if named is not None:
+        return load_recipe(bundled_recipes().get(named, Path(named)))
     # Windows as every model's, whatever else its recipe says.
     return Recipe(
         name="any",
@@ -353,7 +364,21 @@ def _input(channels: _Channels, frame: _Frame) -> ModelInput:
         data_sets=("any",),
         channels=channels.value,
         frame=frame.value,
-    ).input
+        seed=seed,
+    )
+
+
+def _plan(base: Recipe, own: DataSet, labels: Sequence[str], epochs: int | None) -> Plan:
+    from hard_training.evaluation.trials import Plan, augmentation_for  # noqa: PLC0415
+
+    return Plan(
+        tuple(labels),
+        base.input,
+        base.augmentation or augmentation_for(own.augmentation, base.input),
+        epochs,
+        base.seed,
+        base.network.architecture,
+    )
 
 
 def _on_grid(

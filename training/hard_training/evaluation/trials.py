@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hard_training.augmentation import Augmentation, upright
-from hard_training.learners import LEARNERS
+from hard_training.learners import LEARNERS, NetworkLearner
 from hard_training.models import ARCHITECTURES
 
 if TYPE_CHECKING:
@@ -27,25 +27,41 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hard.card import ModelInput
+    from hard_training.learners import Learner
+    from hard_training.models import Architecture
     from hard_training.windows import LabelledWindows
 
-__all__ = ["Kept", "Plan", "Trial", "augmentation_for", "digest_of", "learned"]
+__all__ = ["OF_THE_RECIPE", "Kept", "Plan", "Trial", "augmentation_for", "digest_of", "learned"]
 
 _LEARNING_CODE = (
-    *("augmentation.py", "features.py", "learners.py", "models.py", "train.py"),
+    *("augmentation.py", "features.py", "front.py", "learners.py", "models.py", "train.py"),
     "evaluation/trials.py",
 )
 
 
+OF_THE_RECIPE = "recipe"
+"""The learner that is a plan's own network."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How learners are trained: everything but who and on which windows."""
+    """How learners are trained: everything but who and on which windows.
+
+    `network` is what the name "recipe" stands for among the learners.
+    """
 
     labels: tuple[str, ...]
     input: ModelInput
     augmentation: Augmentation
     epochs: int | None = None
     seed: int = 0
+    network: Architecture | None = None
+
+    def learner(self, name: str) -> Learner:
+        """Return a learner by its name; raise KeyError for one that nobody knows."""
+        if name == OF_THE_RECIPE and self.network:
+            return NetworkLearner(self.network)
+        return LEARNERS[name]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,11 +111,11 @@ def learned(
     path = store / f"{trial.learner}-{key}.npz"
     if path.is_file():
         return _read(path)
-    network = ARCHITECTURES.get(trial.learner)
+    network = plan.network if trial.learner == OF_THE_RECIPE else ARCHITECTURES.get(trial.learner)
     augmented = network is None or network.augment
     epochs = plan.epochs or (network.epochs if network else 1)
     began_s = time.monotonic()
-    found = LEARNERS[trial.learner].fit(
+    found = plan.learner(trial.learner).fit(
         trial.train,
         trial.validation,
         plan.input,
@@ -129,6 +145,7 @@ def _key(trial: Trial, plan: Plan) -> str:
             "augmentation": asdict(plan.augmentation),
             "epochs": plan.epochs,
             "seed": plan.seed,
+            "network": repr(plan.network) if trial.learner == OF_THE_RECIPE else None,
         },
         "windows": [digest_of(part) for part in (trial.train, trial.validation, trial.test)],
         "code": _code_digest(_LEARNING_CODE),

@@ -32,6 +32,8 @@ def test_each_command_shows_an_example(command):
         (("--data-set", "hapt", "--learners", "oracle"), "no learner oracle"),
         (("--data-set", "hapt", "--folds", "1"), "--folds '1'"),
         (("--data-set", "hapt", "--labels", "7"), "has 6 or 12"),
+        (("--data-set", "hapt", "--recipe", "none.toml"), "none.toml: can't be read"),
+        (("--data-set", "hapt", "--learners", "recipe"), "no learner recipe"),
     ],
 )
 def test_what_cannot_be_compared_is_one_sentence(arguments, said, tmp_path):
@@ -58,6 +60,42 @@ def test_learners_are_compared_without_the_test_people(motionsense, kept):
     assert set(found["rows"][0]["people"]) == {"1", "2", "4", "10"}
     assert found["versions"]["numpy"]
     assert not (kept / "test-openings.jsonl").exists()
+
+
+RECIPE = """
+name = "mine"
+placement = "pocket"
+data_sets = ["motionsense"]
+channels = "accel"
+frame = "upright"
+seed = 4
+
+[network]
+arch = "cnn"
+filters = [4]
+epochs = 1
+front = ["shape", "tilt"]
+
+[augmentation]
+gain = 0.1
+"""
+
+
+@pytest.mark.training
+def test_a_recipes_network_is_compared_as_the_recipe_says(motionsense, kept, tmp_path):
+    pytest.importorskip("tensorflow")
+    (tmp_path / "mine.toml").write_text(RECIPE, "utf-8")
+    shown = invoked(
+        *("crossval", "--data-set", "motionsense", "--recipe", tmp_path / "mine.toml"),
+        *("--learners", "knn", "--folds", "2", "--data", motionsense, "--out", kept, "--json"),
+    )
+    assert shown.exit_code == 0, shown.output
+    found = json.loads(shown.stdout)
+    assert [row["learner"] for row in found["rows"]] == ["recipe", "knn"]
+    assert (found["channels"], found["frame"], found["seed"]) == (3, "upright", 4)
+    assert found["rows"][0]["best_epochs"] == [1, 1]
+    # shape 3, tilt 1: (mean, variance, count) - convolution - batch normalisation - dense.
+    assert found["rows"][0]["parameters"] == 4 + 4 + 1 + 5 * 4 * 4 + 4 * 4 + 8 * 6 + 6
 
 
 @pytest.mark.training
