@@ -57,6 +57,18 @@ test-3.13: .venv-3.13/bin/hard
 test-systemd: ## boot a Debian and run the service in it (root only)
 	systemd/test-service
 
+# The machine and its Python that the package is for.
+SUITE := bookworm
+ARCH :=
+deb: ## build a Debian package of the service in dist (SUITE=bookworm|trixie ARCH=amd64|arm64)
+	@systemd/build-deb $(SUITE) $(ARCH)
+
+wheels: $(BIN)/hard ## gather in dist/wheels what `hard service install --wheels` needs on a machine like this
+	@rm -rf dist/wheels
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --wheel-dir dist/wheels \
+	  --constraint systemd/constraints.txt .
+	@echo "dist/wheels"
+
 python: ## name the interpreter that is used
 	@test -n "$(PYTHON)" || { echo "no Python 3.11 to 3.13 with its venv module was found:" \
 	  "apt-get install python3 python3-venv" >&2; exit 1; }
@@ -88,4 +100,4 @@ clean: ## remove everything that the other targets made
 	$(call environment,$(OTHER),[dev])
 
 comma := ,
-.PHONY: help demo test lint test-all test-3.13 test-systemd python mosquitto sample clean
+.PHONY: help demo test lint test-all test-3.13 test-systemd deb wheels python mosquitto sample clean

@@ -31,17 +31,24 @@ __all__ = [
     "STANDARD_GRAVITY_M_S2",
     "Annotation",
     "Calibrate",
+    "Command",
     "Confirm",
+    "Control",
     "DaySummary",
     "Declared",
+    "Description",
     "Emit",
     "Event",
+    "Evicted",
     "Found",
     "Kind",
     "Message",
+    "Pause",
     "PluginConfig",
     "Reason",
     "Remembered",
+    "Renew",
+    "Resume",
     "SampleBatch",
     "Sensor",
     "Silence",
@@ -162,6 +169,39 @@ class Calibrate:
 
 
 @dataclass(frozen=True, slots=True)
+class Evicted:
+    """This stream made room for another and was forgotten; emitted as `Silence` is."""
+
+    stream: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Nothing of this stream is to be recognised from here on; emitted as `Silence` is."""
+
+    stream: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """This stream is to be recognised again; emitted as `Silence` is."""
+
+    stream: str
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """The model or the settings of this stream changed: begin anew; emitted as `Silence` is.
+
+    `about` says what it is recognised with from here on, in JSON's own types, as the metadata of a
+    recording do.
+    """
+
+    stream: str
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Remembered:
     """What the pipeline knew of this stream before what follows; emitted as `Silence` is.
 
@@ -172,10 +212,26 @@ class Remembered:
     state: Mapping[str, Any]
 
 
-Message: TypeAlias = Sequence[SampleBatch | Annotation | Silence | Calibrate | Remembered]
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Something that somebody outside asks of the daemon (`Source.ask`).
+
+    `arguments` are what came, unchecked.  `answer` is called once, from any thread and maybe before
+    `ask` returns, with `{"ok": True, ...}` or `{"ok": False, "error": a word, "message": a
+    sentence}`; it must not block.
+    """
+
+    name: str
+    arguments: Mapping[str, Any]
+    answer: Callable[[Mapping[str, Any]], None]
+
+
+Control: TypeAlias = Silence | Calibrate | Evicted | Pause | Resume | Renew | Remembered
+"""What the runtime tells the pipeline of one stream, and recordings keep."""
+Message: TypeAlias = Sequence[SampleBatch | Annotation | Control]
 """What arrived together: all of it is accepted before the stream's watermark moves.
 
-`Silence`, `Calibrate` and `Remembered` stand alone in their message.
+A `Control` stands alone in its message.
 """
 
 Emit: TypeAlias = Callable[[Message], None]
@@ -374,6 +430,22 @@ class DaySummary:
         return body
 
 
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a stream is called and what it can say, for sinks that show it to people.
+
+    `name` is the configured one, else the stream's own.  `activities` is everything that states and
+    events of `model` (name and hash) may tell of it, `resting` those in which its wearer does not
+    move.
+    """
+
+    stream: str
+    name: str
+    model: str
+    activities: tuple[str, ...]
+    resting: tuple[str, ...]
+
+
 class Stop(Protocol):
     """The part of `threading.Event` that a source may use."""
 
@@ -422,6 +494,8 @@ class _Plugin(ABC, Generic[ConfigT]):
 
     Config: ClassVar[type[PluginConfig]]
     api_version: ClassVar[int] = API_VERSION
+    trouble: str | None = None
+    """What keeps it from doing all of its work while it runs: shown by `hard status`."""
 
     def __init__(self, name: str, config: ConfigT, node: str = "hard") -> None:
         """Store the instance's name, its configuration and the node's name; do nothing else."""
@@ -450,12 +524,25 @@ class _Plugin(ABC, Generic[ConfigT]):
         return iter(())
 
 
+def _refuse(command: Command) -> None:
+    told = "no daemon runs here that could do it"
+    command.answer({"ok": False, "error": "unsupported", "message": told})
+
+
 class Source(_Plugin[ConfigT]):
     """Where samples come from.
 
     The runtime makes one instance per configured name, calls `run` in a thread of its own and,
     after it returned or raised, may call it again; never twice at a time.
+
+    By `self.ask(command)` it asks something of the daemon for somebody outside, from any thread;
+    where no daemon runs every command is refused.  It never blocks.
     """
+
+    def __init__(self, name: str, config: ConfigT, node: str = "hard") -> None:
+        """Store the instance's name, its configuration and the node's name; do nothing else."""
+        super().__init__(name, config, node)
+        self.ask: Callable[[Command], None] = _refuse
 
     @abstractmethod
     def run(self, emit: Emit, stop: Stop) -> None:
@@ -481,15 +568,16 @@ class Sink(_Plugin[ConfigT]):
     """Where events go.
 
     All methods are called from one thread of its own, in the order
-    `open (update | summarise | write | check)* close`; after `SinkUnavailable` from any of them:
-    `close`, a back-off, `open` again.
+    `open (describe | update | summarise | retire | forget | report | write | check)* close`; after
+    `SinkUnavailable` from any of them: `close`, a back-off, `open` again.  The optional ones do
+    nothing here.
     """
 
     @abstractmethod
     def open(self) -> None:
         """Connect or create; may block up to 10 s.
 
-        Every known state follows by `update`, every known summary by `summarise`.
+        Every known state follows by `update`, every stream's newest summary by `summarise`.
         """
 
     @abstractmethod
@@ -500,11 +588,35 @@ class Sink(_Plugin[ConfigT]):
         in any order.  What is not confirmed is written again after the next `open`.
         """
 
+    def describe(self, description: Description) -> None:
+        """Learn what a stream is called and can say.  Optional.
+
+        Called before a stream's first `update` after each `open`, and again for another model.
+        """
+
     def update(self, state: StreamState) -> None:
         """Show what a stream is now; the latest wins.  Optional."""
 
     def summarise(self, summary: DaySummary) -> None:
         """Show what a stream's wearer did today, or yesterday; the latest wins.  Optional."""
+
+    def retire(self, stream: str) -> None:
+        """Show that a stream made room for others: its state is not known any more.  Optional.
+
+        It may come back, by `update`.  Called again after each `open`.
+        """
+
+    def forget(self, stream: str) -> None:
+        """Remove all that is shown of a stream, such as retained messages.  Optional.
+
+        Its owner wants it gone.  Should it send again, it is shown again, by `update`.
+        """
+
+    def report(self, health: Mapping[str, Any]) -> None:
+        """Show how the daemon does, as JSON values.  Optional.
+
+        Called after `open`, once a minute, and when what is degraded has changed.
+        """
 
     def check(self) -> None:
         """Raise `SinkUnavailable` if the link is gone; called about once a second.  Optional."""

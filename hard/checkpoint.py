@@ -1,47 +1,66 @@
-"""What the daemon learned of its streams, kept from one run to the next in the state directory.
+"""What the daemon learned of its streams, kept in the event log from one run to the next.
 
-Only which way is up (`hard.upright`): bouts and events have the event log.  A file that can't be
-read costs the knowledge, never the start.  Called by the command line.
+Which way is up (`hard.upright`), and since when a calibration waits.  What can't be read costs the
+knowledge, never the start.  Called by the command line.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from typing import TYPE_CHECKING
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 
-from hard.outputs import written_aside
-from hard.upright import Reference
+from hard.eventfile import EventLogError, reading, stored_states
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["load_references", "save_references"]
+    from hard.eventlog import EventLog
+    from hard.pipeline import Pipeline
+
+__all__ = ["adopt_references", "known_in", "recall"]
+
+_COMMIT_S = 5.0
 
 _log = logging.getLogger(__name__)
 
 
-def load_references(path: Path) -> dict[str, Reference]:
-    """Return stream -> which way is up, as saved; none, said once, where the file is no good."""
+def recall(log: EventLog, pipeline: Pipeline) -> None:
+    """Let a pipeline that is new know what an earlier run stored of its streams."""
+    try:
+        known = log.states()
+    except EventLogError as error:
+        _log.warning("what was known of the streams is learned anew: %s", error)
+        return
+    for stream, state in known.items():
+        try:
+            pipeline.remember(stream, state)
+        except (ValueError, TypeError, AttributeError) as error:
+            log.counts["bad_states"] += 1
+            _log.warning("stream %r: what was known of it is learned anew: %s", stream, error)
+
+
+def known_in(path: Path) -> dict[str, Any]:
+    """Return stream -> what is stored of it in a log that may be in use; none where it can't be."""
+    try:
+        with closing(reading(path)) as db:
+            return {stream: json.loads(text) for stream, text in stored_states(db)}
+    except (EventLogError, ValueError, RecursionError) as error:
+        _log.debug("nothing is known of any stream: %s", error)
+        return {}
+
+
+def adopt_references(path: Path, log: EventLog) -> None:
+    """Move which way is up into the log, from the file that held it before schema 2 of the log."""
     try:
         saved = json.loads(path.read_text("utf-8"))
-        return {stream: Reference.from_json(state) for stream, state in saved.items()}
+        states = {stream: {"upright": reference} for stream, reference in saved.items()}
     except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
+        return
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         _log.warning("%s: can't be used (%s): which way is up is learned anew", path, error)
-        return {}
-
-
-def save_references(path: Path, references: Mapping[str, Reference]) -> None:
-    """Replace the file, in a folder made anew if it was removed; a failure is only logged."""
-    saved = {stream: reference.to_json() for stream, reference in references.items()}
-    try:
-        if not path.parent.is_dir():
-            _log.warning("%s: removed while it was in use, it is made again", path.parent)
-            path.parent.mkdir(parents=True)
-        with written_aside(path) as out:
-            json.dump(saved, out, indent=1)
-    except OSError as error:
-        _log.warning("%s: can't be written: %s", path, error)
+        states = {}
+    log.append([], states)
+    if log.flush(_COMMIT_S):
+        path.unlink()

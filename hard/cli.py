@@ -14,7 +14,16 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from hard.commands import daemon, evaluation, live, recordings, setup, trial
+from hard.commands import (
+    daemon,
+    evaluation,
+    home_assistant,
+    live,
+    recordings,
+    service,
+    setup,
+    trial,
+)
 
 __all__ = ["app", "main"]
 
@@ -44,6 +53,8 @@ app = typer.Typer(
 for group in (recordings, evaluation, live, daemon, setup, trial):
     app.add_typer(group.app)
 app.add_typer(setup.sources_app, name="sources")
+app.add_typer(service.app, name="service")
+app.add_typer(home_assistant.app, name="ha")
 
 
 def main() -> None:

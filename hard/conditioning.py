@@ -37,7 +37,9 @@ if TYPE_CHECKING:
     from hard.card import ModelInput
 
 __all__ = [
+    "CHECK_NS",
     "DEVICE_AXES",
+    "NO_GYROSCOPE",
     "Axes",
     "Conditioned",
     "Conditioner",
@@ -412,9 +414,10 @@ _NO_GRAVITY = (
     "gravity removed: linear acceleration alone can't tell sitting from standing; send total "
     "acceleration, or gravity beside it"
 )
+NO_GYROSCOPE = "no gyroscope: this model needs one; switch it on at the sender"
 _MISSING: dict[Sensor, str] = {
     "gravity": _NO_GRAVITY,
-    "gyro": "no gyroscope: this model needs one; switch it on at the sender",
+    "gyro": NO_GYROSCOPE,
 }
 _GYRO_UNIT = (
     "wrong unit: the gyroscope turns faster than anything worn does: the data are likely in "
@@ -435,6 +438,8 @@ _GYRO_UNIT_AT_REST = (
 _GYRO_UNITS = {_GYRO_UNIT, _GYRO_UNIT_AT_REST}
 _WRONG_SCALE = "wrong scale: "
 _CORRECT_SCALE = "correct the factor to the range that the accelerometer is set to (accel_scale)"
+_TUMBLES = 0.3
+"""How much the norm may vary, of itself, while gravity turns; that of bare motion varies by 0.4."""
 _TO_BE_SEEN_TWICE = (_NO_GRAVITY_IN_MOTION, _GYRO_UNIT_AT_REST)
 _SIGN_UNKNOWN = (
     "sign unknown: iOS and Android report opposite signs and the data do not say which; "
@@ -505,18 +510,21 @@ def _judge_gravity(x: NDArray[np.float64]) -> str | None:
     """Return what is wrong with total acceleration float64[n, 3] that should be in m/s².
 
     Over 3 s the mean vector of a worn device is about gravity, at rest and in motion; only a
-    tumbling one has a small mean beside a norm near 9.8, and none tumbles for long.
+    tumbling one has a small mean, beside a norm that stays near 9.8.
     """
     mean = float(np.linalg.norm(x.mean(axis=0)))
-    norm = float(np.median(np.linalg.norm(x, axis=1)))
+    norms = np.linalg.norm(x, axis=1)
+    norm = float(np.median(norms))
     found = f"the resting norm is {norm:.3g} m/s² where gravity is 9.81"
     if mean > _MOST or norm > _MOST:
         return f"wrong unit: {found}: the data are likely m/s² declared as g"
     if 0.6 <= mean <= 1.4 and norm <= 3:
         declare = "declare that (accel_unit, --accel-unit)"
         return f"wrong unit: {found}: the data are likely in g; {declare}"
-    if mean < MIN_STEADY_M_S2:
-        return f"{found}: {_NO_GRAVITY}" if norm < 6 else _NO_GRAVITY_IN_MOTION
+    if mean < MIN_STEADY_M_S2 and norm < 6:
+        return f"{found}: {_NO_GRAVITY}"
+    if mean < MIN_STEADY_M_S2 and not (norm < 13 and norms.std() < _TUMBLES * norm):
+        return _NO_GRAVITY_IN_MOTION
     at_rest = float(x.var(axis=0).sum()) < REST_M_S2**2
     if at_rest and abs(mean / STANDARD_GRAVITY_M_S2 - 1) > MAX_GRAVITY_ERROR:
         return f"{_WRONG_SCALE}{found}; {_CORRECT_SCALE}"

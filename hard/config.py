@@ -6,7 +6,9 @@
     [[streams]]       match = "glob": another model or axes for some streams; first match wins
     [sources.NAME]    plugin = "...", and that plugin's options
     [sinks.NAME]      plugin = "...", and that plugin's options
+    [log]             bounds of the event log
     [record]          what comes in is kept while the daemon runs; without the table nothing is
+    [metrics]         figures and health over HTTP; without the table nobody listens
 
 Every file or folder that it names is meant from where the configuration is, not from where a
 command is called; `~` is the user's home.  `credential:NAME` is systemd's and no path.
@@ -24,8 +26,9 @@ import tomllib
 from collections import Counter
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -34,11 +37,14 @@ from pydantic import (
     Field,
     ValidationError,
     ValidationInfo,
+    model_validator,
 )
 
+from hard import systemd
 from hard.card import ModelCard, ModelRefused
 from hard.conditioning import DEVICE_AXES, Axes, turn_of
 from hard.decision import UNKNOWN, DecisionSettings
+from hard.eventrows import Bounds
 from hard.plugins import PluginError, create, explain, file_options
 from hard.recording import Limits
 from hard.zones import machine_zone, zone_named
@@ -55,6 +61,8 @@ DEFAULT_MODEL = "pocket"
 _NAME = r"^[A-Za-z0-9_-]{1,64}$"
 _SECRET = re.compile(r"password|token|secret", re.IGNORECASE)
 _CREDENTIAL = "credential:"
+_CREDENTIALS = "CREDENTIALS_DIRECTORY"
+_TOKEN = re.compile(r"[!-~]{16,512}")
 
 
 class ConfigError(Exception):
@@ -104,6 +112,21 @@ class Daemon(_Table):
     shutdown_s: float = Field(default=4.5, gt=0, le=60, description="SIGTERM to exit, at most")
 
 
+class Log(_Table):
+    """`[log]`: how much the event log keeps; what is more goes, oldest first, counted."""
+
+    max_events: int = Field(default=100_000, ge=1000, description="events")
+    max_mb: float = Field(default=64.0, ge=8, description="MB of the file")
+    keep_days: float = Field(default=90.0, ge=0, description="days; 0: however old")
+    sync: Literal["normal", "full"] = Field(
+        default="normal", description="full: a power cut costs nothing, each commit syncs the disk"
+    )
+
+    def bounds(self) -> Bounds:
+        """Return them as the event log wants them."""
+        return Bounds(self.max_events, int(self.max_mb * 1e6), self.keep_days or None)
+
+
 class Model(_Table):
     """`[model]`: the model of every stream that no `[[streams]]` entry matches."""
 
@@ -124,6 +147,9 @@ class StreamRule(_Table):
     """`[[streams]]`: what some streams want otherwise."""
 
     match: str = Field(description="glob over stream names")
+    name: str | None = Field(
+        default=None, min_length=1, max_length=64, description="for people: in Home Assistant"
+    )
     model: ModelName | None = Field(default=None, description="bundled model, or path of a card")
     placement: str | None = Field(default=None, description="where it is worn; told if untrained")
     axes: Annotated[tuple[str, str, str], Field(strict=False), AfterValidator(_rotation)] = Field(
@@ -153,10 +179,72 @@ class Record(_Table):
         )
 
 
+def _secret_file(name: str, info: ValidationInfo) -> str:
+    return name if name.startswith(_CREDENTIAL) else str(_folder(Path(name), info))
+
+
+class Metrics(_Table):
+    """`[metrics]`: figures for Prometheus, and health, over HTTP."""
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on")
+    port: int = Field(default=9464, ge=1, le=65535)
+    token_file: Annotated[str, AfterValidator(_secret_file)] | None = Field(
+        default=None, description="whoever asks must know its first line"
+    )
+    max_streams: int = Field(default=20, ge=0, le=1000, description="more share the name other")
+
+    @model_validator(mode="after")
+    def _guarded_beyond_loopback(self) -> Self:
+        if self.token_file is None and not _is_loopback(self.host):
+            raise ValueError(
+                f"host {self.host!r} can be reached by others: set token_file, the file with the "
+                'token that they must know, or host = "127.0.0.1"'
+            )
+        return self
+
+    def token(self) -> str | None:
+        """Return the token, None where nobody needs one; raises `ConfigError`."""
+        name = self.token_file
+        if name is None:
+            return None
+        path = Path(name)
+        if name.startswith(_CREDENTIAL):
+            found = systemd.credential(name.removeprefix(_CREDENTIAL))
+            path = Path(name) if found is None else found
+        try:
+            token = path.read_text("ascii").partition("\n")[0].strip()
+        except (OSError, UnicodeError) as error:
+            raise ConfigError(f"{path} can't be read: {error}") from error
+        if not _TOKEN.fullmatch(token):
+            raise ConfigError(
+                f"{path}: its first line must be 16 to 512 characters without "
+                "blanks: openssl rand -hex 32 makes such a token"
+            )
+        return token
+
+
+def _token_faults(metrics: Metrics) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the file of the token, unless only systemd can look at it."""
+    if f"{metrics.token_file}".startswith(_CREDENTIAL) and not os.environ.get(_CREDENTIALS):
+        return
+    try:
+        metrics.token()
+    except ConfigError as error:
+        yield "metrics.token_file", str(error)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 class Settings(_Table):
     """The whole file."""
 
     hard: Daemon = Field(default_factory=Daemon)
+    log: Log = Field(default_factory=Log)
     model: Model = Field(default_factory=Model)
     decision: Annotated[DecisionSettings, Field(strict=False)] = Field(
         default_factory=DecisionSettings
@@ -165,6 +253,7 @@ class Settings(_Table):
     sources: dict[Annotated[str, Field(pattern=_NAME)], dict[str, Any]] = {}
     sinks: dict[Annotated[str, Field(pattern=_NAME)], dict[str, Any]] = {}
     record: Record | None = None
+    metrics: Metrics | None = None
 
     def about(self, stream: str) -> dict[str, Any]:
         """Return what a recording says of how its stream was understood."""
@@ -190,6 +279,11 @@ class Settings(_Table):
         rule = self._rule(stream)
         return None if rule is None else rule.placement
 
+    def name_of(self, stream: str) -> str:
+        """Return what a stream is called for people: its own name where nothing is configured."""
+        rule = self._rule(stream)
+        return stream if rule is None or rule.name is None else rule.name
+
     def zone_of(self, stream: str) -> tzinfo:
         """Return the time zone of a stream's days."""
         rule = self._rule(stream)
@@ -212,12 +306,20 @@ class Configuration:
     def effective(self) -> dict[str, Any]:
         """Return every setting in force by its dotted key, defaults included, secrets masked."""
         table = self.settings.model_dump(mode="json")
-        if table["record"] is None:
-            del table["record"]  # the table is not there
+        for absent in [name for name in ("record", "metrics") if table[name] is None]:
+            del table[absent]
         for group, instances in (("sources", self.sources), ("sinks", self.sinks)):
             for name, instance in instances.items():
                 table[group][name] |= instance.config.model_dump(mode="json")
         return dict(_flat(table, ""))
+
+    def unchecked(self) -> Iterator[str]:
+        """Yield the keys of files that only the service is handed: it alone can look at them."""
+        if _CREDENTIALS in os.environ:
+            return
+        for key, value in self.effective().items():
+            if isinstance(value, str) and value.startswith(_CREDENTIAL):
+                yield key
 
 
 def _flat(table: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -256,6 +358,8 @@ def load(path: Path | None, needs: Collection[str] = ()) -> Configuration:
             faults += _lacking(group, made[group], table.get(group))
     if "folders" in needs:
         faults += _unusable_folders(settings)
+    if needs and settings.metrics is not None:
+        faults += _token_faults(settings.metrics)
     if faults:
         lines = (f"{path}:{_line(text, key)}: {key}: {fault}" for key, fault in faults)
         raise ConfigError("\n".join(lines))
@@ -323,12 +427,12 @@ def _lacking(group: str, made: dict[str, Any], table: Any) -> Iterator[tuple[str
 
 
 def _unreadable(secret: str) -> str | None:
-    """Return why a file of a secret can't be read; None where it can, or only systemd knows."""
+    """Return why a file of a secret can't be read; None where it can, or is `unchecked`."""
     credential = secret.removeprefix(_CREDENTIAL)
     if credential == secret:
         path = Path(secret)
         remedy = "write the password into it, or correct the path"
-    elif folder := os.environ.get("CREDENTIALS_DIRECTORY"):
+    elif folder := os.environ.get(_CREDENTIALS):
         path = Path(folder, credential)
         remedy = f"add LoadCredential={credential}:… to the unit"
     else:
@@ -403,10 +507,12 @@ def _known(location: tuple[int | str, ...]) -> list[str]:
     """Return the keys that are known in the table where an unknown one was found."""
     tables: dict[Any, type[BaseModel]] = {
         "hard": Daemon,
+        "log": Log,
         "model": Model,
         "decision": DecisionSettings,
         "streams": StreamRule,
         "record": Record,
+        "metrics": Metrics,
     }
     table = tables.get(location[0], Settings) if len(location) > 1 else Settings
     return list(table.model_fields)

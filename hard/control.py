@@ -3,6 +3,7 @@
     {"command": "status"}
     {"command": "label", "stream": "phone-1", "text": "cycling"}
     {"command": "calibrate", "stream": "phone-1"}
+    {"command": "clear", "stream": "phone-1"}
 
 Each may carry `config`, the path of the client's configuration: a daemon with another one refuses.
 The answer has `"ok": true` and what was asked for, or `"ok": false`, `error` (a word) and `message`
@@ -24,6 +25,7 @@ import socket
 import stat
 import threading
 import time
+from collections import Counter
 from hashlib import blake2b
 from pathlib import Path
 from tempfile import gettempdir
@@ -31,7 +33,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from hard.runtime import Refusal
+from hard.inbox import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -44,10 +46,12 @@ __all__ = [
     "serving",
     "socket_path",
     "status_text",
+    "streams_text",
 ]
 
 SOCKET = "control.sock"
 SYSTEM_FOLDER = Path("/run/hard")
+SYSTEM_CONFIGURATIONS = Path("/etc/hard")
 """RuntimeDirectory= of the service, as a client sees it."""
 MAX_REQUEST_BYTES = 4096
 MAX_ANSWER_BYTES = 4_000_000
@@ -64,6 +68,8 @@ ASK_S = 5.0
 ANSWER_S = 2.0
 """The pipeline may take so long to take a request in."""
 MAX_PATH_BYTES = 107
+
+_UNDECIDED = "nothing decided yet"
 
 _log = logging.getLogger(__name__)
 
@@ -91,6 +97,10 @@ class Daemon(Protocol):
         """Calibrate a stream, or raise `Refusal`."""
         ...
 
+    def clear(self, stream: str, timeout_s: float) -> dict[str, bool]:
+        """Let the sinks remove what they show of a stream; return which have done so."""
+        ...
+
 
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -113,8 +123,13 @@ class _Calibrate(_Request):
     stream: str = Field(max_length=256)
 
 
-_REQUESTS: TypeAdapter[_Status | _Label | _Calibrate] = TypeAdapter(
-    Annotated[_Status | _Label | _Calibrate, Field(discriminator="command")]
+class _Clear(_Request):
+    command: Literal["clear"]
+    stream: str = Field(max_length=256)
+
+
+_REQUESTS: TypeAdapter[_Status | _Label | _Calibrate | _Clear] = TypeAdapter(
+    Annotated[_Status | _Label | _Calibrate | _Clear, Field(discriminator="command")]
 )
 
 
@@ -139,7 +154,10 @@ def socket_path(state_folder: Path | None, config: Path) -> Path | None:
 def places(state_folder: Path | None, config: Path) -> list[Path]:
     """Return where a client looks for the daemon, the likeliest first."""
     own = socket_path(state_folder, config)
-    found = [own, None if state_folder is None else state_folder / SOCKET, SYSTEM_FOLDER / SOCKET]
+    system = SYSTEM_FOLDER
+    if config.absolute().parent == SYSTEM_CONFIGURATIONS and config.stem != "hard":
+        system = SYSTEM_FOLDER.with_name(f"hard-{config.stem}")  # of hard@.service
+    found = [own, None if state_folder is None else state_folder / SOCKET, system / SOCKET]
     return list(dict.fromkeys(path for path in found if path is not None))
 
 
@@ -326,7 +344,7 @@ class _Server:
         except Refusal as refusal:
             return _refusal(refusal.reason, str(refusal))
 
-    def _do(self, request: _Status | _Label | _Calibrate) -> dict[str, Any]:
+    def _do(self, request: _Status | _Label | _Calibrate | _Clear) -> dict[str, Any]:
         if request.config is not None and Path(request.config) != self._config:
             raise Refusal("other_configuration", f"this daemon runs with {self._config}")
         match request:
@@ -334,6 +352,8 @@ class _Server:
                 self._daemon.label(request.stream, time.time_ns(), request.text)
             case _Calibrate():
                 self._daemon.calibrate(request.stream, ANSWER_S)
+            case _Clear():
+                return {"sinks": self._daemon.clear(request.stream, ANSWER_S)}
             case _Status():
                 up_s = round(time.monotonic() - self._began_s, 1)
                 own = {"config": str(self._config), "pid": os.getpid(), "up_s": up_s}
@@ -473,21 +493,37 @@ def status_text(answer: Mapping[str, Any]) -> str:
     models = ", ".join(answer["models"])
     program = f"hard {answer['version']} on {answer['node']}"
     lines = [f"{program}, up {answer['up_s']:.0f} s, {answer['events']} events, models: {models}"]
+    if answer["degraded"]:
+        lines.append(f"degraded: {answer['degraded']}")
     for kind in ("source", "sink"):
         for plugin in answer[f"{kind}s"]:
             left = f", {plugin['backlog']} events to deliver" if plugin.get("backlog") else ""
-            lines.append(f"{kind} {plugin['name']}: {plugin['state']}{left}")
+            why = f" ({plugin['why']})" if plugin.get("why") else ""
+            lines.append(f"{kind} {plugin['name']}: {plugin['state']}{left}{why}")
     if record := answer["record"]:
         session = record["session"] or "nothing yet"
         lines.append(f"recording: {record['state']}, {session}, {record['bytes']} bytes")
-    for stream in answer["streams"]:
-        what = stream["activity"] or stream["status"] or "nothing decided yet"
+    for stream in sorted(answer["streams"], key=lambda stream: str(stream["stream"])):
+        what = stream["activity"] or stream["status"] or _UNDECIDED
         rates = ", ".join(f"{sensor} {hz:g} Hz" for sensor, hz in stream["rate_hz"].items())
         told = [stream[key] for key in ("reason", "clock") if stream.get(key)]
         why = f" ({'; '.join(told)})" if told else ""
         heard = f"heard {stream['age_s']:.1f} s ago"
         lines.append(f"stream {stream['stream']}: {what}{why}; {heard}; {rates}")
-    if not answer["streams"]:
-        lines.append("no stream yet")
+    lines.append(streams_text(answer))
     lines += [f"counted {name}: {n}" for name, n in answer["counts"].items()]
     return "\n".join(lines)
+
+
+def streams_text(answer: Mapping[str, Any]) -> str:
+    """Return how many streams there are, of what status, and how fast they send, as one line."""
+    streams = answer["streams"]
+    if not streams:
+        return "no stream yet"
+    beyond = answer["known_streams"] - len(streams)
+    of_status = Counter(stream["status"] or _UNDECIDED for stream in streams)
+    parts = ", ".join(f"{n} {status}" for status, n in sorted(of_status.items()))
+    rate_hz = sum(hz for stream in streams for hz in stream["rate_hz"].values())
+    more = f" (and {beyond} heard of longer ago)" if beyond else ""
+    several = "" if len(streams) == 1 else "s"
+    return f"{len(streams)} stream{several}: {parts}; {rate_hz:.0f} samples/s in all{more}"

@@ -234,6 +234,7 @@ class Decision:
         self._status: Status = "checking"
         self._status_since: int | None = None  # nothing is known yet
         self._status_reason: Reason | None = None
+        self._resumed: tuple[Status, Reason | None] = ("checking", None)  # what `resume` tells
         self._last_end: int | None = None  # where the evidence ends
         self._left_ns = 0  # where the last bout ended: the next one begins no earlier
         self._bout: int | None = None  # index of the present state
@@ -440,6 +441,31 @@ class Decision:
         end = self._last_end
         decided = end + self._silence_ns
         return self.close("no_data", decided) + self._change("no_data", end, decided, None)
+
+    def pause(self, t: int) -> list[Event]:
+        """Nothing is to be told any more, from about data time `t` on, until `resume`."""
+        if self._status == "paused":
+            return []
+        events = self.close("paused")
+        rejected = self._status == "rejected"
+        self._resumed = (self._status, self._status_reason) if rejected else ("checking", None)
+        return events + self._change("paused", t, t, None)
+
+    def resume(self, t: int) -> list[Event]:
+        """Tell again: `checking` until the first window, unless what came was rejected."""
+        status, reason = self._resumed
+        if self._status != "paused":
+            return []
+        return self._change(status, t, t, reason)
+
+    def succeed(self, other: Self) -> list[Event]:
+        """Go on where one with another model or settings has closed its bout: check anew."""
+        self._left_ns, self._decided_ns = other._left_ns, other._decided_ns
+        self._status, self._status_since = other._status, other._status_since
+        if self._status not in {"ok", "rejected"}:
+            return []
+        now = max(self._left_ns, self._decided_ns)
+        return self._change("checking", now, now, None)
 
     def close(self, reason: Reason, decided: int | None = None) -> list[Event]:
         """End the open bout where its evidence ended, and forget the past."""

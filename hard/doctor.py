@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hard import control, plugins, systemd
-from hard.api import Found, Stage
+from hard.api import Found, Source, Stage
 from hard.card import ModelRefused
 from hard.config import ConfigError, Configuration, load, unusable_folder
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from hard.api import Sink, Source
+    from hard.api import Sink
     from hard.config import Settings
 
 __all__ = ["examine", "probed", "scan_sources", "settings_toml", "socket_fault"]
@@ -186,16 +186,26 @@ def _of_daemon(answer: Mapping[str, Any]) -> Iterator[Finding]:
     yield "daemon", Stage("answers", ok=True, detail=detail)
     for kind in ("source", "sink"):
         for plugin in answer[f"{kind}s"]:
-            state = plugin["state"]
+            name, state, why = plugin["name"], plugin["state"], plugin.get("why")
+            counted = [
+                f"{key.removeprefix(f'{name}.')} {n}"
+                for key, n in answer["counts"].items()
+                if key.startswith(f"{name}.")
+            ]
             yield (
-                f"{kind} {plugin['name']}",
+                f"{kind} {name}",
                 Stage(
                     "in use",
                     ok=state in {"running", "ended"},
-                    detail=f"the daemon says: {state}",
+                    detail=f"the daemon itself holds it (pid {answer['pid']}) and says: {state}"
+                    f"{f', {why}' if why else ''}; "
+                    f"it left out and counted: {', '.join(counted) or 'nothing'}",
                     remedy="see its log; stop it and call hard doctor again for all stages",
                 ),
             )
+    heard = control.streams_text(answer)
+    ok = bool(answer["streams"]) or None
+    yield "streams", Stage("heard", ok=ok, detail=heard, remedy="let a sensor send to a source")
 
 
 def probed(instance: Source[Any] | Sink[Any], timeout_s: float) -> Iterator[Stage]:
@@ -239,8 +249,10 @@ def scan_sources(timeout_s: float, progress: Callable[[str], None]) -> Iterator[
     for plugin in plugins.available("sources"):
         if plugin.state != "ok":
             continue
-        progress(plugin.name)
         cls: Any = plugins.load("sources", plugin.name)
+        if not any("scan" in vars(base) for base in cls.__mro__ if base is not Source):
+            continue  # there is nothing that it could look for
+        progress(plugin.name)
         try:
             for found in cls.scan(timeout_s):
                 yield plugin.name, found

@@ -4,8 +4,12 @@ An event is committed here before any sink sees it.  Each sink has a `Cursor`, s
 absent one holds up no other and delivering again is moving a cursor.  One writer thread groups
 commits; one connection, guarded by one lock, does all reading and writing.
 
-Not a queue between threads (samples travel in `hard.runtime.Inbox`) and not a history to query:
-what exceeds the row cap goes, oldest first, delivered or not (counted if not).
+Not a queue between threads (samples travel in `hard.inbox.Inbox`) and no archive: what exceeds
+the bounds (number, size, age) goes, oldest first, delivered or not (counted if not).
+
+A disk that can't be written, now or at the start, costs nothing at first: events wait in memory,
+the oldest go at a bound, counted, and each second it is tried again.  A file that turns out to be
+damaged is set aside, and what can be read of it goes into another (`hard.eventfile`).
 
 `hard.runtime` appends and delivers; `hard replay --publish` does so with a log in memory.
 """
@@ -13,7 +17,6 @@ what exceeds the row cap goes, oldest first, delivered or not (counted if not).
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
 import math
@@ -21,161 +24,66 @@ import sqlite3
 import threading
 import time
 from collections import Counter, deque
-from dataclasses import fields, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal
 
-from hard.api import Event
+from hard.cursor import MAX_IN_FLIGHT, Cursor, Place
+from hard.eventfile import (
+    PLAUSIBLE_NS,
+    EventLogError,
+    claimed,
+    connected,
+    damage,
+    damaged_files,
+    from_body,
+    prepare,
+    refusal,
+    remove_database,
+    set_aside,
+    to_body,
+    trouble,
+)
+from hard.eventrows import (
+    DAY_NS,
+    NUMBERS_PER_BLOCK,
+    Batch,
+    Bounds,
+    Row,
+    begin_run,
+    bound_pages,
+    forget,
+    make_room,
+    prune_old,
+    write,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-__all__ = ["MAX_IN_FLIGHT", "Cursor", "EventLog", "EventLogError"]
+    from hard.api import Event
 
-SCHEMA = 1
-"""Of the file, in its `user_version`; not the schema of the events' JSON."""
-NUMBERS_PER_BLOCK = 1_000
+__all__ = ["MAX_IN_FLIGHT", "Bounds", "Cursor", "EventLog", "EventLogError"]
+
 MAX_QUEUED = 10_000
-MAX_IN_FLIGHT = 100
 GROUP_S = 0.1
 GROUP_ROWS = 50
+BATCH_ROWS = 1_000
 RETRY_S = 1.0
 LAZY_S = 60.0
-BUSY_S = 0.2
-"""How long a commit waits for a foreign writer; short, as sinks wait for the same connection."""
-MAX_BOOTS = 1_000
-
-_TABLES = (
-    "CREATE TABLE events (seq INTEGER PRIMARY KEY, body TEXT NOT NULL)",
-    "CREATE TABLE cursors (sink TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID",
-    """CREATE TABLE open_bouts (
-         bout TEXT PRIMARY KEY, seq INTEGER NOT NULL, stream TEXT NOT NULL,
-         evidence_ns INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID""",
-    "CREATE INDEX open_bouts_stream ON open_bouts (stream, seq)",
-    """CREATE TABLE boots (
-         boot INTEGER PRIMARY KEY, t_ns INTEGER NOT NULL, first_seq INTEGER NOT NULL,
-         skipped_first INTEGER, skipped_last INTEGER)""",
-    "CREATE TABLE numbers (reserved INTEGER NOT NULL)",
-    "INSERT INTO numbers VALUES (0)",
-    f"PRAGMA user_version = {SCHEMA}",
-)
-_FIELDS = tuple(field.name for field in fields(Event) if field.name != "seq")
+PRUNE_S = 3600.0
 
 _log = logging.getLogger(__name__)
 
 
-class EventLogError(Exception):
-    """The log cannot be used; the message names the file, the cause and the remedy."""
+@dataclass(slots=True)
+class _Order:
+    """A stream to be forgotten, by the log and then by some sinks; how many events that were."""
 
-
-def to_body(event: Event) -> str:
-    """Return the JSON text of an event's fields; `seq`, a column of its own, and None left out."""
-    body = {name: getattr(event, name) for name in _FIELDS}
-    body["probs"] = dict(event.probs)
-    given = {name: value for name, value in body.items() if value is not None}
-    return json.dumps(given, separators=(",", ":"))
-
-
-def from_body(body: str, seq: int | None = None) -> Event:
-    """Return the event of `to_body`, equal to the original field by field."""
-    return Event(**json.loads(body), seq=seq)
-
-
-class Cursor:
-    """One sink's place in the log: what it confirmed, what is in flight, what comes next.
-
-    `read`, `rewind` and `wait` belong to the sink's thread; `confirm` and `wake` may be called
-    from any.  `position` is the highest number up to which everything is confirmed; it is stored
-    with the log's next commit.  `dropped` counts events pruned before this sink confirmed them.
-    """
-
-    def __init__(
-        self, log: EventLog, name: str, position: int, changed: threading.Condition
-    ) -> None:
-        self.name = name
-        self.position = position
-        self.dropped = 0
-        self._log = log
-        self._changed = changed  # the log's: notified by commits as well
-        self._read_to = position
-        self._highest = position
-        self._in_flight: deque[int] = deque()
-        self._confirmed: set[int] = set()
-        self._woken = False
-
-    @property
-    def backlog(self) -> int:
-        """Return how far behind the log this sink is, in numbers (skipped ones included)."""
-        return max(0, self._log.newest - self.position)
-
-    @property
-    def is_behind(self) -> bool:
-        """Tell whether the log holds events that were not yet read for this sink."""
-        return self._log.newest > self._read_to
-
-    def read(self, limit: int) -> list[Event]:
-        """Return the next events, ascending, and count them as in flight; empty without room.
-
-        At most `MAX_IN_FLIGHT` are ever in flight.  What was confirmed before a `rewind` is left
-        out.  Raises `EventLogError` when the log cannot be read.
-        """
-        with self._changed:
-            room = min(limit, MAX_IN_FLIGHT - len(self._in_flight))
-            newest = self._log.newest
-        if room <= 0:
-            return []
-        events = self._log.read(self._read_to, room)
-        with self._changed:
-            self._in_flight.extend(event.seq for event in events if event.seq is not None)
-            last = self._in_flight[-1] if self._in_flight else 0
-            # Beyond the last there are only numbers that a restart skipped, up to `newest`.
-            self._read_to = last if len(events) == room else max(last, newest)
-            self._highest = max(self._highest, self._read_to)
-            fresh = [event for event in events if event.seq not in self._confirmed]
-            self._advance()
-        return fresh
-
-    def confirm(self, seq: int) -> None:
-        """Note that an event is delivered for good; in any order, from any thread."""
-        with self._changed:
-            if self.position < seq <= self._highest:
-                self._confirmed.add(seq)
-                self._advance()
-                self._changed.notify_all()
-
-    def rewind(self) -> None:
-        """Forget what is in flight: `read` gives again what is not confirmed."""
-        with self._changed:
-            self._in_flight.clear()
-            self._read_to = self.position
-            self._confirmed = {seq for seq in self._confirmed if seq > self.position}
-
-    def wait(self, timeout_s: float) -> bool:
-        """Sleep until `read` would give something, or `wake`, at most `timeout_s`."""
-        with self._changed:
-            ready = self._changed.wait_for(self._is_ready, timeout_s)
-            self._woken = False
-            return ready
-
-    def wake(self) -> None:
-        """End the present `wait`, or the next one if there is none."""
-        with self._changed:
-            self._woken = True
-            self._changed.notify_all()
-
-    def unconfirmed(self, seqs: Iterable[int]) -> int:
-        """Return how many of `seqs` this sink has not confirmed; the log's lock is held."""
-        return sum(seq > self.position and seq not in self._confirmed for seq in seqs)
-
-    def _is_ready(self) -> bool:
-        return self._woken or (self.is_behind and len(self._in_flight) < MAX_IN_FLIGHT)
-
-    def _advance(self) -> None:
-        while self._in_flight and self._in_flight[0] in self._confirmed:
-            self.position = self._in_flight.popleft()
-            self._confirmed.discard(self.position)
-        if not self._in_flight:
-            self.position = self._read_to
+    stream: str
+    sinks: frozenset[str]
+    events: int = 0
+    done: threading.Event = field(default_factory=threading.Event)
 
 
 class EventLog:
@@ -183,47 +91,52 @@ class EventLog:
 
     Opening reserves numbers, closes the bouts a killed run left open (`exit`, `interrupted`, the
     first events of the new run) and starts the writer thread; it raises `EventLogError` when the
-    file is not a log, is newer than this program, is in use, or cannot be written.
+    file is not a log, is newer than this program, is in use, or its place is forbidden.  On a disk
+    that is full or read-only it opens later.
 
-    `max_events` bounds the file.  `synchronous` "NORMAL" survives a kill without loss and a power
-    cut with the loss of what the kernel had not written yet; "FULL" syncs every commit.
+    `synchronous` "NORMAL" survives a kill without loss and a power cut with the loss of what the
+    kernel had not written yet; "FULL" syncs every commit.  `now_ns` is the wall clock, by which
+    events age.
     """
 
     def __init__(
         self,
         path: Path | None,
         *,
-        max_events: int = 100_000,
+        bounds: Bounds | None = None,
         synchronous: Literal["NORMAL", "FULL"] = "NORMAL",
+        now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.counts: Counter[str] = Counter()
-        self._max_events = max_events
+        self._bounds = bounds or Bounds()
         self._synchronous = synchronous
+        self._now_ns = now_ns
         self._path = path
         self._lock = threading.Lock()  # guards everything below but the connection
         self._queued = threading.Condition(self._lock)
         self._changed = threading.Condition(self._lock)
-        self._queue: deque[tuple[Event, str]] = deque()
-        self._batch: list[tuple[Event, str]] = []
+        self._queue: deque[Row] = deque()
+        self._batch: list[Row] = []
         self._evidence: dict[str, int] = {}
+        self._states: dict[str, str | None] = {}  # JSON texts; None: removed
+        self._orders: deque[_Order] = deque()
         self._cursors: dict[str, Cursor] = {}
-        self._flushing = self._failing = self._closing = False
-        self._attempted_s = -math.inf
+        self._starts: dict[str, Literal["now", "oldest"]] = {}  # of cursors not yet placed
+        self._stored: dict[str, Place] = {}
+        self._to_forget: set[tuple[str, str]] = set()  # (sink, stream)
+        self._forgot: set[tuple[str, str]] = set()
+        self._skipped: list[tuple[int, int]] = []
+        self._newest = self._reserved = self._rows = self._max_pages = 0
+        self._flushing = self._closing = False
+        self._trouble: str | None = None
+        self._damaged: Exception | None = None
+        self._attempted_s = self._pruned_s = -math.inf
         self._db_lock = threading.Lock()  # guards the connection; never taken inside `_lock`
+        self._db: sqlite3.Connection | None = None
+        self._opened: contextlib.ExitStack | None = None
         if path is None:
             _log.warning("the event log is in memory: what is undelivered at exit is lost")
-        try:
-            with contextlib.ExitStack() as opened:
-                if path:
-                    opened.enter_context(_claimed(path))
-                self._db = opened.enter_context(contextlib.closing(_connected(path)))
-                _prepare(self._db, path)
-                self._stored = dict(self._db.execute("SELECT sink, seq FROM cursors").fetchall())
-                self._newest, self._reserved = self._boot()
-                (self._rows,) = self._db.execute("SELECT count(*) FROM events").fetchone()
-                self._opened = opened.pop_all()
-        except (OSError, sqlite3.Error) as err:
-            raise EventLogError(_refusal(path, str(err))) from err
+        self._try_to_open()
         self._writer = threading.Thread(target=self._run, name="event-log", daemon=True)
         self._writer.start()
 
@@ -235,28 +148,45 @@ class EventLog:
     @property
     def is_failing(self) -> bool:
         """Tell whether the last commit failed: events wait in memory and are tried each second."""
-        return self._failing
+        return self._trouble is not None
+
+    @property
+    def trouble(self) -> str | None:
+        """Return what keeps the log from being written ("disk full", say); None when nothing."""
+        return self._trouble
 
     @property
     def is_alive(self) -> bool:
         """Tell whether the writer thread runs."""
         return self._writer.is_alive()
 
-    def append(self, events: Iterable[Event]) -> None:
+    def append(
+        self, events: Iterable[Event], states: Mapping[str, Mapping[str, Any] | None] | None = None
+    ) -> None:
         """Queue events for the next commit; those of one call share it.  Never waits for a disk.
 
-        At `MAX_QUEUED` the oldest not yet committed are dropped and counted.  Raises TypeError
-        for an event that is not plain JSON (a programming error), nothing else.
+        `states`, stream -> what the pipeline knows of it after these events, JSON values, is
+        committed with the last of them, or soon where there are none; None removes a stream's.  At
+        `MAX_QUEUED` the oldest events not yet committed are dropped and counted.  Raises TypeError
+        for what is not plain JSON (a programming error), nothing else.
         """
-        rows = [(event, to_body(event)) for event in events]
+        given = list(events)
+        rows = [Row(e, to_body(e), n == len(given)) for n, e in enumerate(given, 1)]
+        texts = {
+            stream: None if state is None else json.dumps(state, separators=(",", ":"))
+            for stream, state in (states or {}).items()
+        }
+        if not rows and not texts:
+            return
         with self._lock:
             if self._closing:
                 self.counts["dropped_uncommitted"] += len(rows)
                 return
-            for event, _ in rows:
+            for event in given:
                 if event.kind != "status":  # what is noted speaks for the bout before
                     self._evidence.pop(event.stream, None)
             self._queue.extend(rows)
+            self._states |= texts
             self._drop_excess()
             self._queued.notify()
 
@@ -273,17 +203,51 @@ class EventLog:
     def read(self, after_seq: int, limit: int) -> list[Event]:
         """Return at most `limit` committed events numbered above `after_seq`, ascending.
 
-        Raises `EventLogError` when the disk cannot be read.
+        None while the file could not be opened yet.  Raises `EventLogError` when the disk cannot
+        be read.
         """
-        try:
-            with self._db_lock:
-                rows = self._db.execute(
-                    "SELECT body, seq FROM events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
-                    (after_seq, self._newest, limit),
-                ).fetchall()
-        except sqlite3.Error as err:
-            raise EventLogError(f"the event log cannot be read ({err}): check the disk") from err
+        rows = self._query(
+            "SELECT body, seq FROM events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
+            (after_seq, self._newest, limit),
+        )
         return [from_body(body, seq) for body, seq in rows]
+
+    def states(self) -> dict[str, Any]:
+        """Return stream -> what was stored of it last (`append`), also by earlier runs.
+
+        What is no JSON is left out, said and counted.  Raises `EventLogError` as `read` does.
+        """
+        found = {}
+        for stream, text in self._query("SELECT stream, state FROM streams", ()):
+            try:
+                found[stream] = json.loads(text)
+            except (ValueError, TypeError, RecursionError) as error:
+                self.counts["bad_states"] += 1
+                _log.warning("stream %r: what was known of it can't be used: %s", stream, error)
+        return found
+
+    def count(self, after_seq: int, last_seq: int, stream: str | None = None) -> int:
+        """Return how many events are numbered so, of one stream or of all."""
+        ((n,),) = self._query(
+            "SELECT count(*) FROM events WHERE seq > ?1 AND seq <= ?2"
+            " AND (?3 IS NULL OR body ->> '$.stream' = ?3)",
+            (after_seq, last_seq, stream),
+        ) or [(0,)]
+        return int(n)
+
+    def number_at(self, t_ns: int, stream: str | None = None) -> int:
+        """Return the number before the first event decided at `t_ns` or later, else the newest."""
+        ((seq,),) = self._query(
+            "SELECT min(seq) FROM events WHERE body ->> '$.t_decided' >= ?1"
+            " AND (?2 IS NULL OR body ->> '$.stream' = ?2)",
+            (t_ns, stream),
+        ) or [(None,)]
+        return self._newest if seq is None else int(seq) - 1
+
+    def numbers_above(self, seq: int) -> int:
+        """Return how many numbers above `seq` were given to events."""
+        unused = sum(max(0, last - max(first, seq + 1) + 1) for first, last in self._skipped)
+        return max(0, self._newest - seq - unused)
 
     def wait(self, after_seq: int, timeout_s: float) -> bool:
         """Sleep until an event above `after_seq` is committed; return whether one is."""
@@ -298,16 +262,46 @@ class EventLog:
         """
         with self._lock:
             if sink not in self._cursors:
-                position = self._stored.get(sink, self._newest if start == "now" else 0)
-                self._cursors[sink] = Cursor(self, sink, position, self._changed)
+                if self._opened is None:
+                    self._starts[sink] = start
+                self._cursors[sink] = Cursor(self, sink, self._place(sink, start), self._changed)
             return self._cursors[sink]
+
+    def forget(self, stream: str, sinks: Iterable[str], timeout_s: float = 5.0) -> int:
+        """Remove all that is kept of a stream; return how many events that were.
+
+        Each of `sinks` finds it in its cursor's `to_forget`.  Raises `EventLogError` when it is not
+        done within `timeout_s`; it is then done once the disk can be written.
+        """
+        order = _Order(stream, frozenset(sinks))
+        with self._lock:
+            self._queue = deque(row for row in self._queue if row.event.stream != stream)
+            self._evidence.pop(stream, None)
+            self._states.pop(stream, None)
+            self._orders.append(order)
+            self._queued.notify()
+        if not order.done.wait(timeout_s):
+            raise EventLogError(f"{stream} is not forgotten yet: the event log can't be written")
+        return order.events
+
+    def to_forget(self, sink: str) -> list[str]:
+        """Return the streams of which a sink has still to clear what it keeps."""
+        with self._lock:
+            return sorted(stream for name, stream in self._to_forget if name == sink)
+
+    def forgot(self, sink: str, stream: str) -> None:
+        """Note that a sink has cleared what it kept of a stream; stored with a later commit."""
+        with self._lock:
+            self._to_forget.discard((sink, stream))
+            self._forgot.add((sink, stream))
+            self._queued.notify()
 
     def flush(self, timeout_s: float) -> bool:
         """Commit at once what was appended; return whether it was done within `timeout_s`."""
         with self._changed:
             self._flushing = True
             self._queued.notify()
-            return self._changed.wait_for(lambda: not (self._queue or self._batch), timeout_s)
+            return self._changed.wait_for(self._is_written, timeout_s)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Commit what is queued and all cursors, then close; a hanging disk is left behind."""
@@ -324,6 +318,8 @@ class EventLog:
         while self._wait_until_due():
             self._commit()
         self._commit()
+        while self._queue and not self.is_failing:
+            self._commit()
         if self._queue:
             _log.error("%d events could not be committed and are lost", len(self._queue))
         self._release()
@@ -339,59 +335,95 @@ class EventLog:
             return False
 
     def _due_s(self) -> float:
-        if self._failing:
+        if self._trouble is not None:
             return self._attempted_s + RETRY_S
+        if self._orders or self._damaged:
+            return -math.inf
         if self._queue:
             hurry = self._flushing or len(self._queue) >= GROUP_ROWS
             return -math.inf if hurry else self._attempted_s + GROUP_S
-        if self._evidence or self._moved():
+        if self._states:
+            return -math.inf if self._flushing else self._attempted_s + GROUP_S
+        if self._evidence or self._forgot or self._moved():
             return self._attempted_s + LAZY_S
-        return math.inf
+        return math.inf if self._bounds.keep_days is None else self._pruned_s + PRUNE_S
 
-    def _moved(self) -> dict[str, int]:
-        places = ((name, cursor.position) for name, cursor in self._cursors.items())
-        return {name: seq for name, seq in places if self._stored.get(name) != seq}
+    def _is_written(self) -> bool:
+        return not (self._queue or self._batch or self._states)
+
+    def _moved(self) -> dict[str, Place]:
+        places = ((name, cursor.place) for name, cursor in self._cursors.items())
+        return {name: place for name, place in places if self._stored.get(name) != place}
 
     def _commit(self) -> None:
         """Write everything that waits; on a disk error put it back for the next attempt."""
         with self._lock:
-            self._batch = list(self._queue)
-            self._queue.clear()
-            evidence, moved = dict(self._evidence), self._moved()
+            batch = self._taken()
             self._attempted_s = time.monotonic()
         try:
-            if self._path is not None and not self._path.exists():
-                self._save_anew(self._path)
-            pruned = self._write(self._batch, evidence, moved)
+            self._be_ready()
+            pruned = self._write(batch)
+            self._settle(batch, pruned)
+            self._follow_orders()
         except (sqlite3.Error, OSError, EventLogError) as err:
             self._put_back(err)
-        else:
-            self._settle(evidence, moved, pruned)
+
+    def _taken(self) -> Batch:
+        """Take what the next commit writes; what speaks for the last event goes with that one."""
+        while self._queue and (len(self._batch) < BATCH_ROWS or not self._batch[-1].ends):
+            self._batch.append(self._queue.popleft())
+        if self._opened is None:  # cursors have no places yet
+            return Batch(self._batch)
+        if self._queue:
+            return Batch(self._batch, moved=self._moved())
+        return Batch(
+            self._batch,
+            dict(self._evidence),
+            self._moved(),
+            dict(self._states),
+            frozenset(self._forgot),
+        )
+
+    def _be_ready(self) -> None:
+        """Open the file where it could not be opened yet, is damaged, or was removed."""
+        if self._damaged is not None and self._opened is not None:
+            with self._db_lock:
+                self._db = None
+                self._opened.close()
+                self._opened = None
+        if self._opened is None:
+            self._open()
+        elif self._path is not None and not self._path.exists():
+            self._save_anew(self._path)
 
     def _put_back(self, err: Exception) -> None:
+        if damage(err):
+            self._damaged = err
         with self._lock:
-            if not self._failing:
+            if self._trouble is None:
                 _log.error("the event log cannot be written (%s): events wait in memory", err)
-            self._failing = True
+            self._trouble = trouble(err) or "the event log cannot be written"
             self._queue.extendleft(reversed(self._batch))
             self._batch = []
             self._drop_excess()
 
-    def _settle(
-        self, evidence: Mapping[str, int], moved: Mapping[str, int], pruned: list[int]
-    ) -> None:
+    def _settle(self, batch: Batch, pruned: list[int]) -> None:
         with self._lock:
-            if self._failing:
+            if self._trouble is not None:
                 _log.info("the event log can be written again")
-            self._failing = False
-            self._flushing = self._flushing and bool(self._queue)
+            self._trouble = None
             self._newest += len(self._batch)
             self._rows += len(self._batch) - len(pruned)
             self._batch = []
-            for stream, t_ns in evidence.items():
+            for stream, t_ns in batch.evidence.items():
                 if self._evidence.get(stream) == t_ns:
                     del self._evidence[stream]
-            self._stored |= moved
+            for stream, text in batch.states.items():
+                if self._states.get(stream, "") == text:
+                    del self._states[stream]
+            self._flushing = self._flushing and not self._is_written()
+            self._stored |= batch.moved
+            self._forgot -= batch.forgot
             for cursor in self._cursors.values():
                 cursor.dropped += cursor.unconfirmed(pruned)
             self._changed.notify_all()
@@ -403,71 +435,148 @@ class EventLog:
         if excess > 0:
             self.counts["dropped_uncommitted"] += excess
 
-    # -- the database --------------------------------------------------------------------------
+    def _follow_orders(self) -> None:
+        """Remove the streams that shall be forgotten, after what was committed of them."""
+        while self._orders:
+            order = self._orders[0]
+            order.events = self._forget(order)
+            with self._lock:
+                self._orders.popleft()
+                self._rows -= order.events
+                self._to_forget |= {(sink, order.stream) for sink in order.sinks}
+                self._changed.notify_all()
+            order.done.set()
+
+    # -- the file ------------------------------------------------------------------------------
+
+    def _try_to_open(self) -> None:
+        """Open the file; a damaged one is set aside, a disk that is full may be so for a while."""
+        for _ in range(2):
+            try:
+                self._open()
+            except (OSError, sqlite3.Error) as err:
+                self._trouble = trouble(err)
+                if self._damaged is not None:
+                    continue
+                if self._path is None or self._trouble is None:
+                    raise EventLogError(refusal(self._path, err)) from err
+                _log.error("%s: %s (%s): events wait in memory", self._path, self._trouble, err)
+            return
+        raise EventLogError(refusal(self._path, self._damaged)) from self._damaged
+
+    def _open(self) -> None:
+        """Connect, begin a run, learn where everything stands."""
+        path = self._path
+        with contextlib.ExitStack() as opened:
+            if path:
+                opened.enter_context(claimed(path))
+                if self._damaged is not None:
+                    set_aside(path, self._damaged, self._reserved)
+                    self.counts["files_damaged"] += 1
+                    self._damaged = None
+            self._db = opened.enter_context(contextlib.closing(connected(path)))
+            try:
+                prepare(self._db, path)
+                self._max_pages = bound_pages(self._db, path, self._bounds.max_bytes)
+                with self._transaction("FULL") as db:
+                    numbers = begin_run(db, self._now_ns(), goes_on=self._reserved > 0)
+                self._checkpoint()  # so that they stand in the file, whatever happens to its log
+                self._learn(*numbers)
+            except (OSError, sqlite3.Error, EventLogError) as err:
+                self._db = None
+                if path and damage(err):
+                    self._damaged = err
+                raise
+            self._opened = opened.pop_all()
+
+    def _learn(self, newest: int, reserved: int) -> None:
+        """Take over what the file says of numbers, cursors and what is to be forgotten."""
+        places = self._rows_of("SELECT sink, seq, again_to, again_stream FROM cursors")
+        debts = self._rows_of("SELECT sink, stream FROM forgotten")
+        ((rows,),) = self._rows_of("SELECT count(*) FROM events")
+        skipped = self._rows_of(
+            "SELECT skipped_first, skipped_last FROM boots WHERE skipped_last > 0"
+        )
+        with self._lock:
+            self._newest, self._reserved, self._rows = newest, reserved, rows
+            self._stored = {sink: Place(*place) for sink, *place in places}
+            self._to_forget = set(debts)
+            self._skipped = skipped
+            for sink, start in self._starts.items():
+                self._cursors[sink].put(self._place(sink, start))
+            self._starts.clear()
+
+    def _place(self, sink: str, start: Literal["now", "oldest"]) -> Place:
+        return self._stored.get(sink) or Place(self._newest if start == "now" else 0)
+
+    def _query(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """Return what the file tells; raises `EventLogError`."""
+        try:
+            return self._rows_of(query, values)
+        except sqlite3.Error as err:
+            if damage(err):
+                with self._lock:
+                    self._damaged = err
+                    self._queued.notify()
+            raise EventLogError(f"the event log cannot be read ({err}): check the disk") from err
+
+    def _rows_of(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """Return what the file tells, nothing while it could not be opened yet."""
+        with self._db_lock:
+            return [] if self._db is None else self._db.execute(query, values).fetchall()
 
     @contextlib.contextmanager
     def _transaction(self, synchronous: str) -> Iterator[sqlite3.Connection]:
         with self._db_lock:
+            assert self._db is not None
             self._db.execute(f"PRAGMA synchronous = {synchronous}")
             self._db.execute("BEGIN IMMEDIATE")
             with self._db:  # commits, or rolls back and raises
                 yield self._db
 
-    def _boot(self) -> tuple[int, int]:
-        """Begin a run: number it past everything reserved, close what a kill left open.
+    def _checkpoint(self, how: Literal["PASSIVE", "TRUNCATE"] = "PASSIVE") -> None:
+        with self._db_lock:
+            assert self._db is not None
+            self._db.execute(f"PRAGMA wal_checkpoint({how})")
 
-        Returns the newest number in use and the highest one reserved.  A block is reserved in a
-        synchronous commit of its own because a power cut may take back events, committed without
-        a sync, whose numbers a sink has already shown to the world.
-        """
-        with self._transaction("FULL") as db:
-            (reserved,) = db.execute("SELECT reserved FROM numbers").fetchone()
-            (used,) = db.execute(
-                "SELECT max(coalesce((SELECT max(seq) FROM events), 0),"
-                " coalesce((SELECT max(first_seq) - 1 FROM boots), 0))"
-            ).fetchone()
-            skipped = (used + 1, reserved) if used < reserved else (None, None)
-            db.execute(
-                "INSERT INTO boots (t_ns, first_seq, skipped_first, skipped_last)"
-                " VALUES (?, ?, ?, ?)",
-                (time.time_ns(), reserved + 1, *skipped),
-            )
-            db.execute(
-                "DELETE FROM boots WHERE boot <= (SELECT max(boot) FROM boots) - ?", (MAX_BOOTS,)
-            )
-            left_open = db.execute("SELECT body, evidence_ns FROM open_bouts ORDER BY seq")
-            exits = [_interrupted(from_body(body), t_ns) for body, t_ns in left_open.fetchall()]
-            newest = reserved + len(exits)
-            _insert(db, reserved + 1, [(event, to_body(event)) for event in exits])
-            db.execute("UPDATE numbers SET reserved = ?", (newest + NUMBERS_PER_BLOCK,))
-        return newest, newest + NUMBERS_PER_BLOCK
-
-    def _write(
-        self,
-        batch: list[tuple[Event, str]],
-        evidence: Mapping[str, int],
-        moved: Mapping[str, int],
-    ) -> list[int]:
+    def _write(self, batch: Batch) -> list[int]:
         """Commit all of it, or raise sqlite3.Error and commit nothing; return pruned numbers."""
-        last = self._newest + len(batch)
+        last = self._newest + len(batch.rows)
         if last > self._reserved:
             with self._transaction("FULL") as db:
                 db.execute("UPDATE numbers SET reserved = ?", (last + NUMBERS_PER_BLOCK,))
             self._reserved = last + NUMBERS_PER_BLOCK
+            self._checkpoint()
+        now_ns = self._now_ns()
         with self._transaction(self._synchronous) as db:
-            _insert(db, self._newest + 1, batch)
-            db.executemany(
-                "UPDATE open_bouts SET evidence_ns = max(evidence_ns, :t) WHERE stream = :stream"
-                " AND seq = (SELECT max(seq) FROM open_bouts WHERE stream = :stream)",
-                [{"stream": stream, "t": t_ns} for stream, t_ns in evidence.items()],
-            )
-            db.executemany("INSERT OR REPLACE INTO cursors VALUES (?, ?)", moved.items())
-            excess = max(0, self._rows + len(batch) - self._max_events)
-            oldest = db.execute("SELECT seq FROM events ORDER BY seq LIMIT ?", (excess,))
-            pruned = [seq for (seq,) in oldest.fetchall()]
-            if pruned:
-                db.execute("DELETE FROM events WHERE seq <= ?", (pruned[-1],))
+            most = self._bounds.max_events
+            pruned = make_room(db, batch, self._rows, most, self._max_pages)
+            if time.monotonic() >= self._pruned_s + PRUNE_S:
+                self._pruned_s = time.monotonic()
+                pruned += self._prune_old(db, now_ns)
+            write(db, batch, self._newest + 1, now_ns)
         return pruned
+
+    def _prune_old(self, db: sqlite3.Connection, now_ns: int) -> list[int]:
+        """Delete what is too old, as far as the clock can tell; return the events' numbers."""
+        if self._bounds.keep_days is None or now_ns < PLAUSIBLE_NS:
+            return []
+        cutoff_ns = now_ns - int(self._bounds.keep_days * DAY_NS)
+        for file in [] if self._path is None else damaged_files(self._path):
+            if file.stat().st_mtime_ns < cutoff_ns:
+                remove_database(file)
+        return prune_old(db, cutoff_ns)
+
+    def _forget(self, order: _Order) -> int:
+        """Delete a stream so that no trace of it stays in the file; return the events deleted."""
+        with self._transaction("FULL") as db:
+            db.execute("PRAGMA secure_delete = ON")
+            try:
+                events = forget(db, order.stream, order.sinks)
+            finally:
+                db.execute("PRAGMA secure_delete = FAST")
+        self._checkpoint("TRUNCATE")
+        return events
 
     def _save_anew(self, path: Path) -> None:
         """Write the log, which is still open, to the place that its file was removed from."""
@@ -475,6 +584,8 @@ class EventLog:
         aside = Path(f"{path}.new")
         aside.unlink(missing_ok=True)
         with self._db_lock:
+            assert self._db is not None
+            assert self._opened is not None
             try:
                 self._db.execute("VACUUM INTO ?", (str(aside),))
             except sqlite3.Error:
@@ -485,16 +596,19 @@ class EventLog:
             for suffix in ("-wal", "-shm"):
                 Path(f"{path}{suffix}").unlink(missing_ok=True)
             with contextlib.ExitStack() as opened:
-                opened.enter_context(_claimed(path))
+                opened.enter_context(claimed(path))
                 aside.replace(path)
-                self._db = opened.enter_context(contextlib.closing(_connected(path)))
-                _prepare(self._db, path)
+                self._db = opened.enter_context(contextlib.closing(connected(path)))
+                prepare(self._db, path)
+                bound_pages(self._db, path, self._bounds.max_bytes)
                 self._opened = opened.pop_all()
         self.counts["files_removed"] += 1
         _log.warning("%s: removed while it was in use: written anew, nothing is lost", path)
 
     def _release(self) -> None:
         """Give back the numbers not used and close the file."""
+        if self._opened is None:
+            return
         try:
             with self._transaction("FULL") as db:
                 db.execute("UPDATE numbers SET reserved = ?", (self._newest,))
@@ -502,85 +616,3 @@ class EventLog:
             _log.warning("numbers stay reserved, the next run skips them: %s", err)
         with self._db_lock:
             self._opened.close()
-
-
-def _claimed(path: Path) -> TextIO:
-    """Make the file, for its owner only, and hold it against a second process.
-
-    The lock is on a file beside it: opening and closing the database's own would release the
-    locks that SQLite holds on it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = Path(f"{path}.lock")
-    for file in (path, lock):
-        file.touch(mode=0o600)
-    guard = lock.open("w")
-    try:
-        fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        guard.close()
-        raise EventLogError(
-            f"{path}: in use by another process; stop that one or give this one its own file"
-        ) from None
-    return guard
-
-
-def _connected(path: Path | None) -> sqlite3.Connection:
-    return sqlite3.connect(
-        path or ":memory:", timeout=BUSY_S, isolation_level=None, check_same_thread=False
-    )
-
-
-def _prepare(db: sqlite3.Connection, path: Path | None) -> None:
-    """Refuse a file that is not ours, before anything in it changes; make the tables of a new."""
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if version > SCHEMA:
-        raise EventLogError(
-            f"{path}: schema {version} is newer than this program's {SCHEMA}; "
-            "install the newer version again or move the file away"
-        )
-    if version == 0 and tables:
-        raise EventLogError(_refusal(path, "it holds another program's tables"))
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA journal_size_limit = 4194304")
-    if version == 0:
-        db.execute("BEGIN IMMEDIATE")
-        with db:
-            for statement in _TABLES:
-                db.execute(statement)
-
-
-def _refusal(path: Path | None, cause: str) -> str:
-    return (
-        f"{path}: cannot be used as the event log ({cause}); "
-        "check disk and permissions, or move the file away to begin a new log"
-    )
-
-
-def _insert(db: sqlite3.Connection, first_seq: int, batch: list[tuple[Event, str]]) -> None:
-    """Insert events and keep `open_bouts` in step with their enters and exits."""
-    for seq, (event, body) in enumerate(batch, first_seq):
-        db.execute("INSERT INTO events VALUES (?, ?)", (seq, body))
-        if event.kind == "enter":
-            db.execute(
-                "INSERT OR REPLACE INTO open_bouts VALUES (?, ?, ?, ?, ?)",
-                (event.bout, seq, event.stream, event.t_start, body),
-            )
-        elif event.kind == "exit":
-            db.execute("DELETE FROM open_bouts WHERE bout = ?", (event.bout,))
-
-
-def _interrupted(enter: Event, evidence_ns: int) -> Event:
-    """Return the exit of a bout whose process was killed; its means died with the process."""
-    t_end = max(enter.t_start, evidence_ns)
-    return replace(
-        enter,
-        kind="exit",
-        t_end=t_end,
-        t_decided=t_end,
-        confidence=None,
-        probs={},
-        coverage=None,
-        reason="interrupted",
-    )

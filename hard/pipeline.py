@@ -17,16 +17,26 @@ thread, or `hard replay`'s loop over a file.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from hard.api import SampleBatch
-from hard.conditioning import DEVICE_AXES, MAX_T_NS, Conditioner, SegmentEnd, Verdict
+from hard.conditioning import (
+    CHECK_NS,
+    DEVICE_AXES,
+    MAX_T_NS,
+    NO_GYROSCOPE,
+    Conditioner,
+    SegmentEnd,
+    Verdict,
+)
 from hard.decision import Decision, DecisionSettings, PredictionBatch
+from hard.metrics import Work
 from hard.novelty import novelty
+from hard.snapshot import restored, saved
 from hard.upright import Reference, UprightEstimator, to_upright
 from hard.windowing import Windower
 
@@ -42,39 +52,52 @@ if TYPE_CHECKING:
     from hard.decision import Explained
     from hard.windowing import WindowBatch
 
-__all__ = ["MIN_COVERAGE", "Pipeline"]
+__all__ = ["MIN_COVERAGE", "Choice", "Pipeline"]
 
+Choice: TypeAlias = "tuple[TFLiteClassifier, DecisionSettings]"
+"""What a stream is recognised with."""
 MIN_COVERAGE = 0.8
 """A window with fewer grid points near a raw sample is not classified."""
+_CHECKPOINT_VERSION = 1
+MAX_KEPT_SAMPLES = 100_000
+"""So many of a stream's first samples are kept for another model, until they were checked."""
 
 
 class Pipeline:
     """All streams of one process; called from one thread.
 
     `choose(stream)` gives the model and the decision settings of a new stream; `watch`, if given,
-    sees every prediction, `explain` how each window was judged.  `references` holds which way was
-    up on the streams of an earlier run, `mount(stream)` gives the axes of the device of a new
-    stream.  `counts` says what was left out, by reason.
+    sees every prediction, `explain` how each window was judged; `evicting` hears of each stream
+    that is about to make room for another.  `references` holds which way was up on the streams of
+    an earlier run, `mount(stream)` gives the axes of the device of a new stream,
+    `without_gyro(stream)` what to use instead where no gyroscope comes (None: nothing).  `counts`
+    says what was left out, by reason, `work` what was done, which it also measures.
     """
 
     def __init__(
         self,
-        choose: Callable[[str], tuple[TFLiteClassifier, DecisionSettings]],
+        choose: Callable[[str], Choice],
         *,
         max_streams: int = 1000,
         watch: Callable[[PredictionBatch], None] | None = None,
         references: Mapping[str, Reference] | None = None,
         mount: Callable[[str], Axes] = lambda _: DEVICE_AXES,
         explain: Callable[[Explained], None] | None = None,
+        evicting: Callable[[str], None] = lambda _: None,
+        without_gyro: Callable[[str], Choice | None] = lambda _: None,
+        work: Work | None = None,
     ) -> None:
-        self._choose = choose
-        self._mount = mount
+        self.work = work or Work()
+        self._choose, self._mount, self._without_gyro = choose, mount, without_gyro
+        self._evicting = evicting
         self._max_streams = max_streams
         self._watch = watch
         self._explain = explain
         self._references = dict(references or {})  # of streams that are not known now
         self._calibrations: dict[str, int] = {}  # likewise: since when one waits, ns
+        self._paused: set[str] = set()
         self._streams: dict[str, _Stream] = {}  # the least recently fed first
+        self._evicted: deque[str] = deque(maxlen=max_streams)  # a replay never asks
         self.counts: Counter[str] = Counter()
 
     def feed(self, message: Message) -> list[Event]:
@@ -88,55 +111,94 @@ class Pipeline:
             stream = self._streams.pop(name, None)
             if stream is None:
                 events += self._make_room()
-                known = self._references.pop(name, None)
-                axes = self._mount(name)
-                stream = _Stream(
-                    name,
-                    *self._choose(name),
-                    axes,
-                    self.counts,
-                    self._watch,
-                    self._explain,
-                    known,
-                )
-                if (since_ns := self._calibrations.pop(name, None)) is not None:
-                    stream.calibrate_from(since_ns)
+                stream = self._begin(name, self._choose(name))
             self._streams[name] = stream
-            events += stream.feed(batches)
+            events += self._turned(name, stream.feed(batches))
         return events
 
     def tick(self, stream: str) -> list[Event]:
         """Nothing has arrived on `stream` for too long: decide without further samples."""
-        return self._streams[stream].tick() if stream in self._streams else []
+        if stream not in self._streams:
+            return []
+        return self._turned(stream, self._streams[stream].tick())
 
     def calibrate(self, stream: str) -> list[Event]:
         """Learn which way is up from the next 3 s of standing still on `stream`.
 
         Raises ValueError, a sentence, where that can't be or would change nothing.
         """
-        if stream not in self._streams:
-            raise ValueError(f"nothing has come from {stream} yet: let it send, then ask again")
-        self._streams[stream].calibrate()
+        self._known(stream).calibrate()
         return []
+
+    def pause(self, stream: str) -> list[Event]:
+        """Recognise nothing of `stream` from here on: its samples are counted and left out.
+
+        Raises ValueError, a sentence, for a stream that is not known.
+        """
+        if stream not in self._paused:
+            self._known(stream)
+            self._paused.add(stream)
+        return self._streams[stream].pause() if stream in self._streams else []
+
+    def resume(self, stream: str) -> list[Event]:
+        """Recognise `stream` again; raises ValueError, a sentence, where it is not paused."""
+        if stream not in self._paused:
+            raise ValueError(f"{stream} is not paused")
+        self._paused.discard(stream)
+        return self._streams[stream].resume() if stream in self._streams else []
+
+    def paused(self) -> frozenset[str]:
+        """Return the streams that are paused."""
+        return frozenset(self._paused)
+
+    def reconfigure(
+        self,
+        choose: Callable[[str], Choice],
+        mount: Callable[[str], Axes],
+        without_gyro: Callable[[str], Choice | None],
+        max_streams: int,
+    ) -> list[str]:
+        """Use these from now on; return the streams to `renew`, for which they say otherwise."""
+        self._choose, self._mount, self._without_gyro = choose, mount, without_gyro
+        self._max_streams = max_streams
+        return [
+            name
+            for name, stream in self._streams.items()
+            if choose(name) != stream.wanted
+            or mount(name) != stream.axes
+            or (stream.choice != stream.wanted and without_gyro(name) != stream.choice)
+        ]
+
+    def renew(self, stream: str) -> list[Event]:
+        """Close the bout of `stream` and begin anew, with the model and settings of now."""
+        if stream not in self._streams:
+            return []
+        ended = self._streams[stream].finish("changed")
+        choice = self._choose(stream)
+        return self._begin_again(stream, choice, choice, ended)
 
     def memory(self, stream: str) -> dict[str, Any]:
         """Return what is known of a stream that its next samples don't tell, in JSON's own types.
 
-        That is which way is up, and since when a calibration waits; empty where there is neither.
+        That is which way is up, since when a calibration waits, and whether it is paused; empty
+        where there is nothing.
         """
+        paused = {"paused": True} if stream in self._paused else {}
         if stream in self._streams:
-            return self._streams[stream].memory()
+            return self._streams[stream].memory() | paused
         reference = self._references.get(stream)
-        return {} if reference is None else {"upright": reference.to_json()}
+        return ({} if reference is None else {"upright": reference.to_json()}) | paused
 
     def remember(self, stream: str, state: Mapping[str, Any]) -> None:
         """Know of a stream what `memory` gave in another run; raises ValueError for anything else.
 
-        A stream that is known already keeps its own calibration.
+        A stream that is known already keeps its own calibration, and goes on if it does.
         """
         upright, since_ns = state.get("upright"), state.get("calibrating_since_ns")
         if since_ns is not None and (type(since_ns) is not int or abs(since_ns) > MAX_T_NS):
             raise ValueError(f"not a time in ns: {since_ns!r}")
+        if type(state.get("paused", False)) is not bool:
+            raise ValueError(f"neither paused nor not: {state['paused']!r}")
         reference = None if upright is None else Reference.from_json(upright)
         if stream in self._streams:
             self._streams[stream].remember(reference)
@@ -145,39 +207,141 @@ class Pipeline:
             self._references[stream] = reference
         if since_ns is not None:
             self._calibrations[stream] = since_ns
+        if state.get("paused"):
+            self._paused.add(stream)
 
-    def references(self) -> dict[str, Reference]:
-        """Return which way is up, for every stream on which that is known."""
-        now = {name: stream.reference for name, stream in self._streams.items()}
-        return self._references | {name: found for name, found in now.items() if found is not None}
+    def checkpoint(self, stream: str) -> dict[str, Any]:
+        """Return all that is known of a stream, in JSON's own types, for `restore`.
+
+        Raises ValueError for a stream that is not known.
+        """
+        known = self._known(stream)
+        return {
+            "version": _CHECKPOINT_VERSION,
+            "model": known.wanted[0].card.identity,
+            "state": saved(known, known.wiring(self._without_gyro(stream))),
+        }
+
+    def restore(self, stream: str, checkpoint: Mapping[str, Any]) -> None:
+        """Go on with a stream where a pipeline of the same settings left it at its `checkpoint`.
+
+        Whatever comes next, the events are those of one that never stopped.  Raises ValueError for
+        what is no checkpoint, or one of another version or model.
+        """
+        fresh = self._begin(stream, self._choose(stream))
+        made_by = checkpoint.get("version"), checkpoint.get("model")
+        if made_by != (_CHECKPOINT_VERSION, fresh.wanted[0].card.identity):
+            raise ValueError(f"a checkpoint of {stream} by another version or model: {made_by}")
+        known = restored(checkpoint.get("state"), fresh.wiring(self._without_gyro(stream)))
+        if not isinstance(known, _Stream):
+            raise ValueError(f"no checkpoint of {stream}: {known!r:.100}")  # noqa: TRY004 - read
+        self._streams[stream] = known
+        if known.is_paused:
+            self._paused.add(stream)
+
+    def memories(self) -> dict[str, dict[str, Any]]:
+        """Return `memory` of every stream of which anything is known, also of an earlier run."""
+        names = {**self._references, **dict.fromkeys(self._paused), **self._streams}
+        found = {name: self.memory(name) for name in names}
+        return {name: memory for name, memory in found.items() if memory}
+
+    def evict(self, stream: str) -> list[Event]:
+        """Close a stream's bout and forget it, but for which way was up."""
+        evicted = self._streams.pop(stream, None)
+        if evicted is None:
+            return []
+        events = evicted.finish("evicted")
+        if evicted.reference is not None:
+            self._references[stream] = evicted.reference
+        self.counts["evicted"] += 1
+        self._evicted.append(stream)
+        return events
 
     def cut(self, stream: str) -> list[Event]:
         """Another recording of the same stream follows: no window may straddle the two."""
-        return self._streams[stream].flush() if stream in self._streams else []
+        return self._flush(stream) if stream in self._streams else []
 
     def finish(self, reason: Reason) -> list[Event]:
         """Decide what can be decided without further samples and close every bout."""
-        return [event for stream in self._streams.values() for event in stream.finish(reason)]
+        events: list[Event] = []
+        for name in list(self._streams):
+            events += self._flush(name) + self._streams[name].finish(reason)
+        return events
 
     def state(self, stream: str) -> StreamState | None:
         """Return what a stream is now, None for one that is not known (any more)."""
         return self._streams[stream].decision.state() if stream in self._streams else None
+
+    def evicted(self) -> list[str]:
+        """Return the streams that made room for others since the last call."""
+        evicted = list(self._evicted)
+        self._evicted.clear()
+        return evicted
 
     def evidence(self) -> Mapping[str, int]:
         """Return for every open bout's stream where its evidence ends, ns."""
         ends = ((n, s.decision.last_evidence_ns) for n, s in self._streams.items())
         return {name: end for name, end in ends if end is not None}
 
+    def _known(self, stream: str) -> _Stream:
+        if stream not in self._streams:
+            raise ValueError(f"nothing has come from {stream} yet: let it send, then ask again")
+        return self._streams[stream]
+
+    def _begin(self, name: str, choice: Choice) -> _Stream:
+        """Return a new stream that knows what an earlier one of that name did."""
+        stream = _Stream(
+            name,
+            choice,
+            self._mount(name),
+            self.counts,
+            self._watch,
+            self._explain,
+            self._references.pop(name, None),
+            lambda: self._without_gyro(name),
+            self.work,
+        )
+        if (since_ns := self._calibrations.pop(name, None)) is not None:
+            stream.calibrate_from(since_ns)
+        stream.is_paused = name in self._paused
+        return stream
+
+    def _flush(self, name: str) -> list[Event]:
+        before = self._streams[name]
+        events = self._turned(name, before.flush())
+        return events if self._streams[name] is before else events + self._streams[name].flush()
+
+    def _turned(self, name: str, events: list[Event]) -> list[Event]:
+        """Turn to another model where the samples that led to `events` ask for one."""
+        stream = self._streams[name]
+        if stream.instead is None:
+            return events
+        events += stream.decision.close("changed")
+        return self._begin_again(name, stream.instead, stream.wanted, events)
+
+    def _begin_again(
+        self, name: str, choice: Choice, wanted: Choice, ended: list[Event]
+    ) -> list[Event]:
+        """Put another stream in the place of one whose bout has `ended`; return all events."""
+        before = self._streams[name]
+        if before.reference is not None:
+            self._references[name] = before.reference
+        if (since_ns := before.memory().get("calibrating_since_ns")) is not None:
+            self._calibrations[name] = since_ns
+        stream = self._streams[name] = self._begin(name, choice)
+        stream.wanted = wanted
+        ended += stream.decision.succeed(before.decision)
+        for batches in before.kept or []:
+            ended += stream.feed(batches)
+        return ended
+
     def _make_room(self) -> list[Event]:
         """Evict the streams that have been silent longest while there are too many."""
         events = []
         while len(self._streams) >= self._max_streams:
             name = next(iter(self._streams))
-            evicted = self._streams.pop(name)
-            events += evicted.finish("evicted")
-            if evicted.reference is not None:
-                self._references[name] = evicted.reference
-            self.counts["evicted"] += 1
+            self._evicting(name)
+            events += self.evict(name)
         return events
 
 
@@ -187,18 +351,29 @@ class _Stream:
     def __init__(
         self,
         name: str,
-        classifier: TFLiteClassifier,
-        settings: DecisionSettings,
+        choice: Choice,
         axes: Axes,
         counts: Counter[str],
         watch: Callable[[PredictionBatch], None] | None,
         explain: Callable[[Explained], None] | None,
         reference: Reference | None,
+        without_gyro: Callable[[], Choice | None],
+        work: Work,
     ) -> None:
+        self._work = work
+        self.choice = self.wanted = choice  # what is used, and what was to be
+        self.axes = axes
+        self.is_paused = False
+        self.instead: Choice | None = None  # to be used from here on
+        self.kept: list[list[SampleBatch]] | None = []  # what came until the first verdict
+        self._keeps = self._arrived_ns = 0
+        self._gyro_since_ns: int | None = None
+        self._without_gyro = without_gyro
         self._name = name
+        classifier, settings = choice
         self._classifier = classifier
         self._counts = counts
-        self._watch = watch
+        self._watch, self._explain = watch, explain
         wanted = classifier.card.input
         self._conditioner = Conditioner(wanted, counts, axes)
         self._windower = Windower(wanted)
@@ -206,6 +381,23 @@ class _Stream:
         self._calibrated_ns = 0
         self.remember(reference)
         self.decision = Decision(name, classifier.card, settings, explain)
+
+    def wiring(self, instead: Choice | None) -> dict[str, object]:
+        """Return by name what a stream is connected to, but is no part of its state."""
+        wired: dict[str, object] = {
+            "counts": self._counts,
+            "watch": self._watch,
+            "explain": self._explain,
+            "without_gyro": self._without_gyro,
+        }
+        for which, choice in (("wanted", self.wanted), ("instead", instead)):
+            if choice is not None:
+                classifier, settings = choice
+                card = classifier.card
+                parts = {"model": classifier, "card": card, "input": card.input}
+                parts["settings"] = settings
+                wired |= {f"{which} {name}": part for name, part in parts.items()}
+        return wired
 
     @property
     def reference(self) -> Reference | None:
@@ -228,6 +420,8 @@ class _Stream:
         return state
 
     def calibrate(self) -> None:
+        if self.is_paused:
+            raise ValueError(f"{self._name} is paused: resume it first")
         if self._upright is None:
             model = self._classifier.card.name
             raise ValueError(
@@ -245,15 +439,44 @@ class _Stream:
             self._upright.calibrate(t_ns // self._classifier.card.input.period_ns)
 
     def feed(self, batches: list[SampleBatch]) -> list[Event]:
+        self._arrived_ns = _arrived_ns(batches[-1]) or self._arrived_ns
+        if self.is_paused:
+            self._counts["paused"] += sum(map(len, batches))
+            return self.decision.pause(self._arrived_ns)
+        self._look_at_gyro(batches)
         events = self._run(self._conditioner.feed(batches))
         reached = self._conditioner.reached_ns
         return events if reached is None else events + self.decision.lapse(reached)
 
+    def _look_at_gyro(self, batches: list[SampleBatch]) -> None:
+        """Keep what comes until it was checked; ask for the wanted model once it can be used."""
+        if self.kept is not None:
+            self.kept.append(batches)
+            self._keeps += sum(map(len, batches))
+            if self._keeps > MAX_KEPT_SAMPLES:
+                self.kept = None
+        if self.choice != self.wanted and any(batch.sensor == "gyro" for batch in batches):
+            self._gyro_since_ns = self._gyro_since_ns or self._arrived_ns
+            if self._arrived_ns >= self._gyro_since_ns + CHECK_NS:
+                self.instead = self.wanted
+
     def tick(self) -> list[Event]:
+        if self.is_paused:
+            return []
         return self._run(self._conditioner.drain()) + self.decision.silence()
 
+    def pause(self) -> list[Event]:
+        if self.is_paused:
+            return []
+        self.is_paused = True
+        return self._run(self._conditioner.drain()) + self.decision.pause(self._arrived_ns)
+
+    def resume(self) -> list[Event]:
+        self.is_paused = False
+        return self.decision.resume(self._arrived_ns)
+
     def flush(self) -> list[Event]:
-        return self._run(self._conditioner.flush())
+        return [] if self.is_paused else self._run(self._conditioner.flush())
 
     def finish(self, reason: Reason) -> list[Event]:
         return self.flush() + self.decision.close(reason)
@@ -262,6 +485,11 @@ class _Stream:
         events: list[Event] = []
         for item in conditioned:
             if isinstance(item, Verdict):
+                if item.reason == NO_GYROSCOPE:
+                    self.instead = self._without_gyro()
+                    if self.instead is not None:
+                        return events
+                self.kept = None
                 events += self.decision.verdict(item)
                 continue
             if isinstance(item, SegmentEnd):
@@ -272,6 +500,7 @@ class _Stream:
 
     def _classify(self, block: GridBlock) -> list[Event]:
         events: list[Event] = []
+        work, gaps = self._work, self._windower.gaps
         if self._upright is not None:
             self._upright.feed(block.k0, block.values[:, :3], block.valid)
         for windows in self._windower.feed(block):
@@ -280,14 +509,18 @@ class _Stream:
                 self._counts["low_coverage"] += int((~covered).sum())
                 windows = windows.part(covered)  # noqa: PLW2901 - the rest of them
             signal = novelty(windows.values, self._classifier.card.usual)
+            began_s = work.clock()
             if self._upright is None:
                 probs = self._classifier.classify(windows.values)
             else:
                 windows, probs = self._classify_upright(windows, self._upright)  # noqa: PLW2901
+            work.inference_s += work.clock() - began_s
+            work.windows += len(windows)
             batch = PredictionBatch(self._name, windows, probs, signal)
             if self._watch is not None:
                 self._watch(batch)
             events += self.decision.update(batch)
+        work.gaps += self._windower.gaps - gaps
         return events
 
     def _classify_upright(
@@ -299,6 +532,12 @@ class _Stream:
         turned = replace(windows, values=to_upright(windows.values, references))
         probs = self._classifier.classify(turned.values)
         return turned, _with_still(probs, np.isnan(references[:, 0]), card)
+
+
+def _arrived_ns(batch: SampleBatch) -> int:
+    """Return when a batch came: its own time where that is the epoch's, else ours; ns."""
+    own = int(batch.t[-1]) if len(batch) else 0
+    return own if batch.declared.clock == "epoch" else batch.t_received_ns or own
 
 
 def _with_still(

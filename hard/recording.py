@@ -7,8 +7,8 @@
 
 Columns (`COLUMNS`; what does not apply to a kind is empty):
 
-    kind           sample, batch (one without samples), annotation, silence, calibrate, declared,
-                   remembered
+    kind           sample, batch (one without samples), annotation, silence, calibrate, evicted,
+                   pause, resume, renew (model or settings changed), declared, remembered
     arrival        running number of what was fed to the pipeline: equal numbers came together
     batch          number of the batch within it
     sensor         accel, linear_accel, gravity, gyro
@@ -18,9 +18,10 @@ Columns (`COLUMNS`; what does not apply to a kind is empty):
     t_received_ns  when it arrived, ns since the epoch, where the source says so
     t_ns           the source's own stamp, of an annotation the label's begin; ns
     x, y, z        the source's own values: nine digits give the float32 back
-    text           of an annotation: the label from t_ns on, "" for none; of kind `remembered`:
-                   what the pipeline knew of the stream before the next row, as JSON (which way
-                   was up, and since when a calibration waited)
+    text           of an annotation: the label from t_ns on, "" for none; of kind `renew`: model
+                   and settings from here on, as the metadata say it; of kind `remembered`: what
+                   the pipeline knew of the stream before the next row, as JSON (which way
+                   was up, since when a calibration waited, whether it was paused)
 
 Replaying it gives what live gave, byte for byte (`hard_file.hard_recording` reads it).  Each file
 begins with what was declared and remembered by then, so that it can be replayed alone.  Rows are
@@ -43,7 +44,7 @@ import queue
 import re
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -55,10 +56,15 @@ from hard.api import (
     NS_PER_S,
     Annotation,
     Calibrate,
+    Control,
     Declared,
     Event,
+    Evicted,
     Message,
+    Pause,
     Remembered,
+    Renew,
+    Resume,
     SampleBatch,
     Silence,
     StreamState,
@@ -100,6 +106,8 @@ COLUMNS = (
 MAX_TEXT = 200
 """Longer labels are cut, and counted."""
 MAX_STREAMS = 1000
+MAX_HELD_LABELS = 1000
+"""So many labels wait for the first sample of their streams; the oldest make room, counted."""
 MAX_WAITING_SAMPLES = 1_000_000
 """What the disk may lag behind; beyond it messages are dropped and counted."""
 FLUSH_S = 10.0
@@ -108,7 +116,14 @@ _SESSION = re.compile(r"\d{8}T\d{6}Z(-\d+)?")
 _PART = re.compile(r"[A-Za-z0-9_-]{1,64}\.\d{4,}\.csv\.gz")
 
 _Known: TypeAlias = "Mapping[str, Mapping[str, Any]]"
-_Item: TypeAlias = SampleBatch | Annotation | Silence | Calibrate | Remembered
+_Item: TypeAlias = SampleBatch | Annotation | Control
+_WORDS: dict[type[Control], str] = {
+    Silence: "silence",
+    Calibrate: "calibrate",
+    Evicted: "evicted",
+    Pause: "pause",
+    Resume: "resume",
+}
 
 _log = logging.getLogger(__name__)
 
@@ -147,6 +162,7 @@ class Recorder:
         self._shelf = _Shelf(folder, limits.max_bytes, self.counts)
         self._about = about
         self._streams: dict[str, _Stream] = {}
+        self._held: deque[Annotation] = deque()  # of streams that have sent nothing (yet)
         self._queue: queue.SimpleQueue[tuple[Message, _Known] | None] = queue.SimpleQueue()
         # Two numbers with one writer each instead of one with a lock.
         self._taken = self._written = 0
@@ -218,6 +234,8 @@ class Recorder:
                 due_s = time.monotonic() + FLUSH_S
                 for stream in self._streams.values():
                     self._flush(stream)
+        if self._held:
+            self.counts["labels_without_samples"] += len(self._held)
         for stream in self._streams.values():
             self._flush(stream)
             self._finish(stream)
@@ -226,18 +244,39 @@ class Recorder:
         for name in dict.fromkeys(item.stream for item in message):
             if not self.wants(name):
                 continue
-            stream = self._streams.get(name) or self._begin(name)
+            items = [self._bounded(item) for item in message if item.stream == name]
+            stream = self._streams.get(name)
+            if stream is None:
+                labels = [item for item in items if isinstance(item, Annotation)]
+                if len(labels) == len(items):  # anybody can label what nobody sends
+                    self._hold(labels)
+                    continue
+                stream = self._begin(name)
             if stream is not None:
-                items = [self._bounded(item) for item in message if item.stream == name]
+                self._write_held(stream, known.get(name) or {})
                 stream.write(items, known.get(name) or {})
                 if stream.chars >= FLUSH_CHARS:
                     self._flush(stream)
+
+    def _hold(self, labels: list[Annotation]) -> None:
+        """Keep labels until their stream sends."""
+        self._held.extend(labels)
+        while len(self._held) > MAX_HELD_LABELS:
+            self._held.popleft()
+            self.counts["labels_without_samples"] += 1
+
+    def _write_held(self, stream: _Stream, known: Mapping[str, Any]) -> None:
+        """Let the labels that waited for a stream stand before its first samples."""
+        labels = [label for label in self._held if label.stream == stream.name]
+        if labels:
+            self._held = deque(label for label in self._held if label.stream != stream.name)
+            stream.write(labels, known)
 
     def _begin(self, name: str) -> _Stream | None:
         if len(self._streams) >= MAX_STREAMS:
             self.counts["too_many_streams"] += 1
             return None
-        stream = self._streams[name] = _Stream(name)
+        stream = self._streams[name] = _Stream(name, self._about(name))
         return stream
 
     def _bounded(self, item: _Item) -> _Item:
@@ -340,7 +379,7 @@ class Recorder:
             "version": VERSION,
             "stream": stream.name,
             **self._shelf.about(),
-            **self._about(stream.name),
+            **stream.about,
             "columns": COLUMNS,
             "declared": stream.first_declared,
             "end": rfc3339(time.time_ns()) if ended else None,
@@ -373,8 +412,8 @@ class _Chunk:
 class _Stream:
     """The rows of one stream that are not yet written, and the file they belong to."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, about: Mapping[str, Any]) -> None:
+        self.name, self.about = name, about
         self.file_name = _file_name(name)
         self.parts = 0
         self.arrivals = self._drained = 0
@@ -408,12 +447,13 @@ class _Stream:
                     self._add_batch(number, item)
                 case Annotation():
                     self._add(f"annotation,{self.arrivals},,,,,,{item.t},,,,{_cell(item.text)}\n")
-                case Silence():
-                    self._add(f"silence,{self.arrivals},,,,,,,,,,\n")
-                case Calibrate():
-                    self._add(f"calibrate,{self.arrivals},,,,,,,,,,\n")
                 case Remembered():
                     self._add(self._remembered(item.state))
+                case Renew():
+                    about = _cell(json.dumps(dict(item.about)))
+                    self._add(f"renew,{self.arrivals},,,,,,,,,,{about}\n")
+                case _:
+                    self._add(f"{_WORDS[type(item)]},{self.arrivals},,,,,,,,,,\n")
 
     def _open(self, known: Mapping[str, Any]) -> str:
         """Return what a file begins with whose first message is the next one."""
@@ -638,6 +678,11 @@ class Unrecognised:
         del stream
         return []
 
+    def evict(self, stream: str) -> list[Event]:
+        """Decide nothing."""
+        del stream
+        return []
+
     def finish(self, reason: str) -> list[Event]:
         """Decide nothing."""
         del reason
@@ -652,9 +697,17 @@ class Unrecognised:
         """Know what a daemon would begin with."""
         return self.known.get(stream, {})
 
+    def memories(self) -> Mapping[str, Mapping[str, Any]]:
+        """Have nothing to keep."""
+        return {}
+
     def remember(self, stream: str, state: Mapping[str, Any]) -> None:
         """Learn nothing."""
         del stream, state
+
+    def evicted(self) -> list[str]:
+        """Know no streams that could go."""
+        return []
 
     def evidence(self) -> Mapping[str, int]:
         """Have nothing to remember."""

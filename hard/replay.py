@@ -21,22 +21,26 @@ from hard.api import (
     NS_PER_S,
     Annotation,
     Calibrate,
+    Control,
+    Evicted,
+    Pause,
     Remembered,
+    Renew,
+    Resume,
     SampleBatch,
     Silence,
     UnusableInput,
     rfc3339,
 )
 from hard.conditioning import DEVICE_AXES
-from hard.pipeline import Pipeline
+from hard.pipeline import Choice, Pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from hard.api import DaySummary, Event, Message, Source
-    from hard.classifier import TFLiteClassifier
     from hard.conditioning import Axes
-    from hard.decision import DecisionSettings, Explained, PredictionBatch
+    from hard.decision import Explained, PredictionBatch
 
 __all__ = [
     "FAULTS",
@@ -99,7 +103,7 @@ class Outcome:
 
 def replay(
     sources: Sequence[Source[Any]],
-    choose: Callable[[str], tuple[TFLiteClassifier, DecisionSettings]],
+    choose: Callable[[str], Choice],
     *,
     join_s: float | None = None,
     speed: float | None = None,
@@ -111,6 +115,8 @@ def replay(
     dispensable: Collection[str] = (),
     hear: Callable[[Message], None] | None = None,
     explain: Callable[[Explained], None] | None = None,
+    without_gyro: Callable[[str], Choice | None] = lambda _: None,
+    renewed: Callable[[Renew], None] = lambda _: None,
 ) -> Outcome:
     """Feed recordings to a pipeline and return what it decided.
 
@@ -119,7 +125,8 @@ def replay(
     time.  `watch` sees every prediction, `publish` every event as it is decided, `progress` the
     seconds of data done; `mount(stream)` gives the axes of its device.  `hear` is told of samples
     and labels as they are fed; where recordings are joined, the label of one ends with it.
-    `explain` is told how each window was judged.
+    `explain` is told how each window was judged, `without_gyro` is what the pipeline asks for,
+    `renewed` is told of a recorded change of model or settings before `choose` is asked again.
 
     Raises `UnusableInput` for a recording that is refused: nothing of it was published.  Of the
     `dispensable` sources, by their names, a refused one is told, counted and left (what live said
@@ -133,9 +140,16 @@ def replay(
         if watch is not None:
             watch(batch)
 
-    pipeline = Pipeline(choose, max_streams=10_000, watch=count, mount=mount, explain=explain)
+    pipeline = Pipeline(
+        choose,
+        max_streams=10_000,
+        watch=count,
+        mount=mount,
+        explain=explain,
+        without_gyro=without_gyro,
+    )
     spare = set() if join_s is not None else {s.name for s in sources} & set(dispensable)
-    feed = _Feed(pipeline, outcome, join_s, speed, publish, progress, stop, spare, hear)
+    feed = _Feed(pipeline, outcome, join_s, speed, publish, progress, stop, spare, hear, renewed)
     for source in sources:
         if not stop.is_set():
             feed.run(source)
@@ -160,7 +174,9 @@ class _Feed:
         stop: threading.Event,
         dispensable: Collection[str],
         hear: Callable[[Message], None] | None,
+        renewed: Callable[[Renew], None],
     ) -> None:
+        self._renewed = renewed
         self._dispensable = dispensable
         self._hear = hear
         self._pipeline, self._outcome = pipeline, outcome
@@ -195,7 +211,7 @@ class _Feed:
     def _emit(self, message: Message) -> None:
         for item in message:
             self._sources.setdefault(item.stream, self._source)
-            if isinstance(item, (Silence, Calibrate, Remembered)):
+            if isinstance(item, Control):
                 self._control(item)
         batches = [item for item in message if isinstance(item, SampleBatch) and len(item)]
         labels = [item for item in message if isinstance(item, Annotation)]
@@ -213,16 +229,26 @@ class _Feed:
         if self._progress is not None:
             self._progress(self._outcome.seconds)
 
-    def _control(self, control: Silence | Calibrate | Remembered) -> None:
+    def _control(self, control: Control) -> None:
         """Do what the runtime did when this was recorded."""
-        stream = self._joined_stream or control.stream
-        if isinstance(control, Silence):
-            self.take(self._pipeline.tick(stream))
-        elif isinstance(control, Calibrate):
-            with contextlib.suppress(ValueError):  # live could not at this point either
-                self.take(self._pipeline.calibrate(stream))
-        else:
-            self._remember(stream, control)
+        stream, pipeline = self._joined_stream or control.stream, self._pipeline
+        with contextlib.suppress(ValueError):  # live could not at this point either
+            match control:
+                case Silence():
+                    self.take(pipeline.tick(stream))
+                case Calibrate():
+                    self.take(pipeline.calibrate(stream))
+                case Evicted():
+                    self.take(pipeline.evict(stream))
+                case Pause():
+                    self.take(pipeline.pause(stream))
+                case Resume():
+                    self.take(pipeline.resume(stream))
+                case Renew():
+                    self._renewed(control)
+                    self.take(pipeline.renew(stream))
+                case Remembered():
+                    self._remember(stream, control)
 
     def _remember(self, stream: str, control: Remembered) -> None:
         try:

@@ -68,6 +68,8 @@ class Windower:
         self._k0 = 0  # grid index of the first point held
         self._run_k0 = 0
         self._segment = -1
+        self.gaps = 0
+        """Where what came did not continue what was there: gaps, and changes of segment."""
 
     def feed(self, block: GridBlock) -> Iterator[WindowBatch]:
         """Take grid points; yield the windows they complete."""
@@ -84,6 +86,7 @@ class Windower:
         """Put points [begin, end) of a block behind those held, or begin a new run with them."""
         k = block.k0 + begin
         if block.segment != self._segment or k != self._k0 + self._filled:
+            self.gaps += self._segment >= 0
             self._segment, self._filled = block.segment, 0
             self._k0 = self._run_k0 = k
         n = end - begin

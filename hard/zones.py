@@ -1,5 +1,7 @@
 """Time zones by their IANA names: the wearer's as configured, else this machine's.
 
+The zones are the system's; where it has none, those of the package tzdata.
+
 Called by the configuration; `hard.daily` is handed what is found here.
 """
 
@@ -25,8 +27,7 @@ def zone_named(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ValueError(
-            f"no time zone {name!r}: give an IANA name such as Europe/Berlin (and install tzdata, "
-            "if this machine has no time zones at all)"
+            f"no time zone {name!r}: give an IANA name such as Europe/Berlin"
         ) from error
 
 

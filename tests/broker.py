@@ -42,6 +42,20 @@ class Broker:
             f"acl_file {rights}",
         ]
 
+    def rights(self, user: str, acl: str) -> None:
+        """Give `user` other rights, at once."""
+        rights = self._folder / "acl"
+        rights.write_text(f"topic readwrite watch/#\n\nuser {user}\n{acl}\n")
+        self._process.send_signal(signal.SIGHUP)
+
+    def limit_packets(self, max_bytes: int) -> None:
+        """From the next start, end the connection of whoever sends a larger packet."""
+        self._lines.append(f"max_packet_size {max_bytes}")
+
+    def use(self, lines: list[str]) -> None:
+        """From the next start, be configured by these lines, listeners and access included."""
+        self._lines, self._access = ["user root", _LOG, *lines], []
+
     def start(self) -> None:
         config = self._folder / "mosquitto.conf"
         config.write_text("\n".join((*self._lines, *self._access, "")))
@@ -124,6 +138,7 @@ class Watcher:
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+        self._client._reset_sockets()  # else paho leaves them to the garbage collector
 
 
 def _free_port() -> int:

@@ -1,6 +1,7 @@
 """What several parts of the suite share."""
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -18,3 +19,9 @@ def recordings():
     if not folder.is_dir():
         pytest.skip(f"no real recordings at {folder}: set HARD_DATA")
     return folder
+
+
+@pytest.fixture
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]

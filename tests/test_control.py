@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from hard.api import Declared, PluginConfig, SampleBatch, Source
+from hard.classifier import TFLiteClassifier
 from hard.control import (
     IDLE_S,
     MAX_CLIENTS,
@@ -29,8 +30,12 @@ from hard.control import (
     serving,
     socket_path,
 )
+from hard.decision import DecisionSettings
 from hard.eventlog import EventLog
-from hard.runtime import Refusal, Runtime, RuntimeOptions
+from hard.inbox import Refusal
+from hard.pipeline import Pipeline
+from hard.runtime import Runtime, RuntimeOptions
+from hard_simulator.model import Bout, Motion, Wearer
 from tests.broker import Broker
 from tests.test_daemon import until
 
@@ -53,6 +58,10 @@ class Told:
     def calibrate(self, stream, timeout_s):
         assert timeout_s > 0
         self.calibrated.append(stream)
+
+    def clear(self, stream, timeout_s):
+        assert timeout_s > 0
+        return {"home": stream == "phone-1"}
 
 
 @pytest.fixture
@@ -338,6 +347,10 @@ class Standing:
         self.counts = Counter()
         self.threads = set()
 
+    def memory(self, stream):
+        del stream
+        return {}
+
     def calibrate(self, stream):
         self.threads.add(threading.current_thread().name)
         if stream != "upright":
@@ -352,6 +365,12 @@ class Standing:
 
     def state(self, stream):
         del stream
+
+    def evicted(self):
+        return []
+
+    def memories(self):
+        return {}
 
     def evidence(self):
         return {}
@@ -469,8 +488,8 @@ def test_status_tells_streams_sources_sinks_and_models(tmp_path):
         assert stream["rate_hz"]["accel"] == pytest.approx(50, abs=5)
         assert stream["samples"]["accel"] == stream["samples"]["gyro"] >= 150
         assert stream["age_s"] < 3
-        assert answer["sources"] == [{"name": "sim", "state": "running"}]
-        assert answer["sinks"] == [{"name": "file", "state": "running", "backlog": 0}]
+        assert answer["sources"] == [{"name": "sim", "state": "running", "why": None}]
+        assert answer["sinks"] == [{"name": "file", "state": "running", "why": None, "backlog": 0}]
         assert answer["models"][0].startswith("pocket@")
         assert (answer["pid"], answer["record"]) == (process.pid, None)
         told = hard("status", "-c", config).stdout
@@ -483,6 +502,90 @@ def test_status_tells_streams_sources_sinks_and_models(tmp_path):
         assert "nothing arrived on 'sim-7'; streams: 'sim-1'" in other.stderr
         assert stopped(process) == 0
     assert not (tmp_path / "state/control.sock").exists()
+
+
+def test_calibrate_waits_and_says_that_it_worked(tmp_path):
+    standing = '[model]\nname = "pocket-upright"\n'
+    config = configured(tmp_path, standing)
+    text = config.read_text("utf-8")
+    wearer = 'plugin = "simulator"\nscript = ["standing:60"]\n'
+    config.write_text(text.replace('plugin = "simulator"\n', wearer), "utf-8")
+    with started(config) as process:
+        until(lambda: _events(config) > 0)
+        done = hard("calibrate", "-c", config, "sim-1")
+        assert (done.returncode, done.stdout) == (0, "sim-1: learned which way is up\n")
+        assert done.stderr == "sim-1: stand still and upright for 3 s, within a minute\n"
+        asked = hard("calibrate", "-c", config, "--no-wait", "sim-1")
+        assert (asked.returncode, asked.stdout, asked.stderr) == (0, "", done.stderr)
+        assert stopped(process) == 0
+
+
+class Walks(Source):
+    """Walks for a second, and once told for more than a minute."""
+
+    def __init__(self):
+        super().__init__("walks", PluginConfig())
+        self.told = threading.Event()
+
+    def run(self, emit, stop):
+        wearer = Wearer.draw("pocket", np.random.default_rng(3))
+        motion = Motion(wearer, [Bout("walking", 100.0)], 50.0, np.random.default_rng(3))
+        for second in range(70):
+            if second == 5:
+                self.told.wait(10)
+            t = 1_750_000_000 * 10**9 + (np.arange(50) + 50 * second) * 20_000_000
+            units = {"accel": Declared("m/s2"), "gyro": Declared("rad/s")}
+            both = zip(units.items(), motion.read(50), strict=True)
+            emit([SampleBatch("walks", s, t, x.astype(np.float32), d) for (s, d), x in both])
+        stop.wait()
+
+
+def test_a_calibration_of_somebody_who_does_not_stand_still_fails():
+    model, source = TFLiteClassifier.load("pocket-upright"), Walks()
+    pipeline = Pipeline(lambda _: (model, DecisionSettings()))
+    runtime = Runtime(pipeline, {"walks": source}, {}, EventLog(None), RuntimeOptions())
+    thread = threading.Thread(target=runtime.run, daemon=True)
+    thread.start()
+
+    def calibration():
+        return runtime.status(1)["streams"][0]["calibration"]
+
+    until(lambda: getattr(pipeline.state("walks"), "status", None) == "ok")
+    runtime.calibrate("walks", 5.0)
+    assert calibration() == "waiting"
+    source.told.set()
+    until(lambda: calibration() == "failed")
+    runtime.stop()
+    thread.join(10)
+
+
+class Calibrating(Told):
+    """A daemon whose calibration came to an end by the first look."""
+
+    def __init__(self, **stream):
+        super().__init__()
+        self.stream = {"stream": "a", "age_s": 0.1, **stream}
+
+    def status(self, most_streams):
+        del most_streams
+        return {"streams": [self.stream]}
+
+
+@pytest.mark.parametrize(
+    ("stream", "why"),
+    [
+        ({"calibration": "failed"}, "no 3 s of standing still were seen"),
+        ({"calibration": "waiting", "age_s": 60.0}, "nothing has come for 15 s"),
+        ({"stream": "b"}, "forgotten"),
+    ],
+)
+def test_calibrate_says_why_it_did_not_work(tmp_path, stream, why):
+    config = configured(tmp_path)
+    (tmp_path / "state").mkdir()
+    with serving(tmp_path / "state/control.sock", Calibrating(**stream), config, {}):
+        done = hard("calibrate", "-c", config, "a")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert why in done.stderr.splitlines()[1]
 
 
 @pytest.mark.parametrize("command", [["status"], ["label", "a", "b"], ["calibrate", "a"]])

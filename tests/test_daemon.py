@@ -55,6 +55,7 @@ class Phone:
     def close(self):
         self._client.disconnect()
         self._client.loop_stop()
+        self._client._reset_sockets()  # else paho leaves them to the garbage collector
 
 
 def a_walk(make_source, seconds_of):

@@ -7,7 +7,6 @@ import tomllib
 
 import pytest
 
-from hard import plugins
 from hard.api import PluginConfig, Source, Stage
 from hard.doctor import examine, probed, scan_sources, settings_toml
 from tests.broker import Broker
@@ -76,11 +75,14 @@ def test_the_clock_is_looked_at():
 
 def test_a_running_daemon_answers_for_its_plugins_which_are_left_alone(tmp_path):
     config = configured(tmp_path)
-    with started(config):
+    with started(config) as process:
         stages = found(config)
     assert stages["daemon", "answers"].ok
     assert stages["source sim", "in use"].ok
     assert stages["sink file", "in use"].ok
+    assert f"the daemon itself holds it (pid {process.pid})" in stages["sink file", "in use"].detail
+    assert "left out and counted: nothing" in stages["source sim", "in use"].detail
+    assert stages["streams", "heard"].detail
 
 
 def test_a_daemon_that_does_not_answer_is_told_and_its_plugins_are_left_alone(tmp_path):
@@ -182,16 +184,17 @@ def test_a_plugin_without_a_probe_is_named_as_that():
 # -- scan ----------------------------------------------------------------------------------------
 
 
-def test_every_installed_source_is_let_look():
+def test_every_installed_source_that_can_look_is_let_look():
     looked = []
     list(scan_sources(0.1, looked.append))
-    assert looked == [p.name for p in plugins.available("sources") if p.state == "ok"]
+    assert looked == ["serial", "ws"]
 
 
 def test_scan_tells_where_nothing_is_found_or_what():
     done = hard("sources", "scan", "--seconds", 0.1)
     assert done.returncode == 0
     assert done.stdout or "nothing found" in done.stderr
+    assert done.stderr.splitlines()[0] == "serial: looking, up to 0.1 s"
     as_json = hard("sources", "scan", "--seconds", 0.1, "--json")
     assert all("plugin" in json.loads(line) for line in as_json.stdout.splitlines())
 

@@ -20,14 +20,21 @@ from hard.api import (
     Annotation,
     Calibrate,
     Declared,
+    Evicted,
+    Pause,
     Remembered,
+    Renew,
+    Resume,
     SampleBatch,
     Silence,
     UnusableInput,
 )
-from hard.checkpoint import save_references
+from hard.classifier import TFLiteClassifier
+from hard.decision import DecisionSettings
+from hard.eventlog import EventLog
+from hard.pipeline import Pipeline
 from hard.plugins import create
-from hard.recording import COLUMNS, MAX_TEXT, Limits, Recorder, recordings_in
+from hard.recording import COLUMNS, MAX_HELD_LABELS, MAX_TEXT, Limits, Recorder, recordings_in
 from hard.upright import Reference
 from hard_file.hard_recording import HEADER, is_hard_recording, open_hard_recording
 from hard_file.recording import Options
@@ -110,6 +117,10 @@ def test_what_was_given_comes_back_in_its_order_and_to_the_bit(tmp_path):
         ],
         [Silence("phone-1")],
         [Calibrate("phone-1")],
+        [Evicted("phone-1")],
+        [Pause("phone-1")],
+        [Resume("phone-1")],
+        [Renew("phone-1", {"model": "waist@1", "decision": {"bout_s": 20.0}})],
         [Remembered("phone-1", {"upright": {"gravity": [0.5, 9.5, 1.0]}})],
         [batch([6], [[np.nan, np.inf, -np.inf]], message_id=2**70)],
         [Annotation("phone-1", 13, "")],
@@ -243,6 +254,24 @@ def test_a_label_too_long_is_cut_told_and_counted(tmp_path, caplog):
     assert texts == ["é" * MAX_TEXT] * 3
     assert recorder.counts == {"cut_labels": 3}
     assert caplog.text.count("record.cut_labels") == 1
+
+
+def test_a_label_waits_for_the_samples_of_its_stream_and_begins_no_file(tmp_path):
+    early = Annotation("phone-1", 7, "early")
+    labels = [[Annotation("nobody", n, "who?")] for n in range(MAX_HELD_LABELS)]
+    samples = some_messages(2)
+    recorder = recorded(tmp_path, [[early], *labels[1:], *samples, *labels[:1], [early]])
+    (path,) = recordings_in(tmp_path.iterdir())
+    given = [[early], *samples, [early]]
+    assert [plain(m) for m in read(path)] == [plain(m) for m in given]
+    assert recorder.counts == {"labels_without_samples": MAX_HELD_LABELS}
+
+
+def test_labels_of_streams_that_never_come_are_bounded(tmp_path):
+    labels = [[Annotation(f"nobody-{n}", n, "who?")] for n in range(MAX_HELD_LABELS + 5)]
+    recorder = recorded(tmp_path, labels)
+    assert list(tmp_path.iterdir()) == []
+    assert recorder.counts == {"labels_without_samples": MAX_HELD_LABELS + 5}
 
 
 def test_a_label_that_no_encoding_knows_ends_nothing(tmp_path):
@@ -473,20 +502,26 @@ def test_a_recording_of_the_daemon_replays_to_the_events_that_live_gave(tmp_path
         assert comparable(of_stream[0]) == comparable(of_stream[1])
 
 
+def remembering(folder, stream, upright):
+    """Leave what a daemon would have that has learned which way is up."""
+    log = EventLog(folder / "events.db")
+    log.append([], {stream: {"upright": upright.to_json()}})
+    log.close()
+
+
 def test_a_replay_knows_which_way_was_up_when_live_did(tmp_path, broker, simulator):
     sensors = a_walk(simulator, WALK)
     numbered = disordered(messages(sensors), 5)
     gravity = -(sensors["accelerometer"][1] + sensors["gravity"][1])[:500].mean(axis=0)
     upright = Reference(tuple(gravity.tolist()), 60, EPOCH_NS, "gait")
-    (tmp_path / "state").mkdir()
-    save_references(tmp_path / "state/upright.json", {"phone-1": upright})
+    remembering(tmp_path / "state", "phone-1", upright)
     phone = Phone(broker.port)
     with daemon(tmp_path, broker.port, '[record]\n[model]\nname = "pocket-upright"\n') as process:
         listening(tmp_path, phone)
         for number, part in numbered[:70]:
             phone.send(number, part)
         until(lambda: any(e["activity"] == "walking" for e in events_of(_events(tmp_path))))
-        done = hard("calibrate", "-c", tmp_path / "hard.toml", "phone-1")
+        done = hard("calibrate", "--no-wait", "-c", tmp_path / "hard.toml", "phone-1")
         assert done.returncode == 0, done.stderr
         for number, part in numbered[70:]:
             phone.send(number, part)
@@ -501,6 +536,30 @@ def test_a_replay_knows_which_way_was_up_when_live_did(tmp_path, broker, simulat
     assert items[0] == Remembered("phone-1", {"upright": upright.to_json()})
     assert items.count(Calibrate("phone-1")) == 1
     assert comparable(replayed(path, "-c", str(tmp_path / "hard.toml"))) == comparable(live)
+
+
+def test_a_replay_forgets_a_stream_where_live_evicted_it(tmp_path):
+    walk = simulated_messages()
+    others = [[replace(item, stream="other") for item in message] for message in walk[:3]]
+    middle = len(walk) // 2
+    model = TFLiteClassifier.load("pocket")
+    recorder = Recorder(tmp_path, Limits())
+    recorder.start()
+    pipeline = Pipeline(
+        lambda _: (model, DecisionSettings()),
+        max_streams=1,
+        evicting=lambda stream: recorder.take([Evicted(stream)]),
+    )
+    live = []
+    for message in [*walk[:middle], *others, *walk[middle:]]:
+        recorder.take(message)
+        live += pipeline.feed(message)
+    live += pipeline.finish("shutdown")
+    assert recorder.close(10)
+    assert [e.stream for e in live if e.reason == "evicted"] == ["sim-1", "other"]
+    (session,) = tmp_path.iterdir()
+    own = [event.payload() for event in live if event.stream == "sim-1"]
+    assert comparable(replayed(session / "sim-1.json")) == comparable(own)
 
 
 def test_a_stream_that_is_refused_leaves_the_others_of_its_session(tmp_path):
@@ -661,8 +720,7 @@ def test_record_writes_the_sources_and_asks_no_sink(tmp_path):
 def test_record_holds_what_the_daemon_remembers(tmp_path):
     config = simulated(tmp_path, SCRIPT)
     upright = Reference((0.1, 9.7, 1.0), 60, EPOCH_NS, "gait")
-    (tmp_path / "state").mkdir()
-    save_references(tmp_path / "state/upright.json", {"sim-2": upright})
+    remembering(tmp_path / "state", "sim-2", upright)
     assert hard("record", "-c", config).returncode == 0
     first = [read(path)[0][0] for path in recordings_in(sessions(tmp_path))]
     assert not isinstance(first[0], Remembered)

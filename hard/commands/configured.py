@@ -13,6 +13,7 @@ from hard.commands.terminal import BAD_CONFIGURATION, BAD_USAGE, fail
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from hard.api import Description
     from hard.classifier import TFLiteClassifier
     from hard.config import Configuration, Settings
     from hard.decision import DecisionSettings
@@ -103,3 +104,16 @@ class Models:
                 *(stream, worn, model.card.name, model.card.placement),
             )
         return model, self._settings.decision
+
+    def describe(self, stream: str) -> Description:
+        """Return what the stream is called and can say."""
+        from hard.api import Description  # noqa: PLC0415
+        from hard.daily import RESTING  # noqa: PLC0415
+        from hard.decision import OFF_BODY, UNKNOWN  # noqa: PLC0415
+
+        card = self.load(self._only or self._settings.model_for(stream)).card
+        rests = {*card.postures, *RESTING, OFF_BODY}
+        activities = (*card.states, UNKNOWN, OFF_BODY)
+        resting = tuple(activity for activity in activities if activity in rests)
+        name = self._settings.name_of(stream)
+        return Description(stream, name, card.identity, activities, resting)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import threading
@@ -16,10 +17,10 @@ from hard.commands.options import ConfigOption  # noqa: TC001 - typer reads the 
 from hard.commands.terminal import BAD_CONFIGURATION, fail, on_interrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from hard.api import Sink, Source
-    from hard.config import Configuration, Settings
+    from hard.config import Configuration, Metrics, Settings
     from hard.eventlog import EventLog
     from hard.recording import Recorder
     from hard.runtime import Runtime
@@ -68,6 +69,7 @@ def _run_daemon(
 
     from hard import control, systemd  # noqa: PLC0415
     from hard.card import ModelRefused  # noqa: PLC0415
+    from hard.config import ConfigError  # noqa: PLC0415
     from hard.plugins import create  # noqa: PLC0415
 
     if logging.getLogger().level == logging.WARNING:
@@ -79,14 +81,15 @@ def _run_daemon(
         sinks["--stdout"] = create("sinks", "--stdout", {"plugin": "stdout"}, settings.hard.node)
     models = Models(settings)
     try:
+        token = None if settings.metrics is None else settings.metrics.token()
         models.load_all()  # before READY
-    except ModelRefused as error:
+    except (ConfigError, ModelRefused) as error:
         fail(error, BAD_CONFIGURATION)
     if asked:
         return 0
     folder = settings.hard.state_dir or systemd.state_directory()
     recorder = _recorder(config, settings, folder)
-    log = _event_log(folder)
+    log = event_log(settings, folder)
     runtime = _runtime(configuration, models, sinks, log, recorder, folder)
     starting.append(runtime)
     if asked:
@@ -97,11 +100,32 @@ def _run_daemon(
         "models": models.identities(),
     }
     try:
-        with control.serving(control.socket_path(folder, config), runtime, config, about):
+        with (
+            _monitored(settings.metrics, token, runtime),
+            control.serving(control.socket_path(folder, config), runtime, config, about),
+        ):
             return runtime.run()
     except control.ControlError as error:
         log.close()
         fail(error)
+
+
+@contextlib.contextmanager
+def _monitored(table: Metrics | None, token: str | None, runtime: Runtime) -> Iterator[None]:
+    """Serve `[metrics]` while the block runs; a port that can't be had costs nothing else."""
+    if table is None:
+        yield
+        return
+    from hard import monitoring  # noqa: PLC0415 - heavy, and most do without
+
+    try:
+        listener = monitoring.listening(table.host, table.port)
+    except monitoring.MonitoringError as error:
+        logging.getLogger("hard").warning("%s; going on without", error)
+        yield
+        return
+    with monitoring.serving(listener, runtime, token, table.max_streams):
+        yield
 
 
 def _runtime(
@@ -112,23 +136,29 @@ def _runtime(
     recorder: Recorder | None,
     state_folder: Path | None,
 ) -> Runtime:
-    """Return the daemon's threads around its pipeline, which knows again which way is up."""
-    from hard.checkpoint import load_references, save_references  # noqa: PLC0415
+    """Return the daemon's threads around its pipeline, which knows again what it knew."""
+    from hard.api import Evicted  # noqa: PLC0415
+    from hard.checkpoint import adopt_references, recall  # noqa: PLC0415
+    from hard.metrics import Work  # noqa: PLC0415
     from hard.pipeline import Pipeline  # noqa: PLC0415
     from hard.runtime import Runtime, RuntimeOptions  # noqa: PLC0415
 
     settings = configuration.settings
-    upright = None if state_folder is None else state_folder / "upright.json"
+
+    def evicting(stream: str) -> None:
+        if recorder is not None:
+            recorder.take([Evicted(stream)])
+
     pipeline = Pipeline(
         models.choose,
+        evicting=evicting,
         max_streams=settings.hard.max_streams,
-        references={} if upright is None else load_references(upright),
         mount=settings.axes_of,
+        work=Work(time.perf_counter),
     )
-
-    def keep() -> None:
-        if upright is not None and (known := pipeline.references()):
-            save_references(upright, known)
+    if state_folder is not None:
+        adopt_references(state_folder / "upright.json", log)
+    recall(log, pipeline)
 
     options = RuntimeOptions(
         no_data_after_s=settings.decision.no_data_after_s,
@@ -136,7 +166,16 @@ def _runtime(
         inbox_messages=settings.hard.inbox_messages,
     )
     summaries = _summaries(settings, log)
-    return Runtime(pipeline, configuration.sources, sinks, log, options, recorder, keep, summaries)
+    return Runtime(
+        pipeline,
+        configuration.sources,
+        sinks,
+        log,
+        options,
+        recorder,
+        summaries,
+        models.describe,
+    )
 
 
 def _summaries(settings: Settings, log: EventLog) -> SummaryBoard:
@@ -162,14 +201,17 @@ def _summaries(settings: Settings, log: EventLog) -> SummaryBoard:
     return board
 
 
-def _event_log(state_folder: Path | None) -> EventLog:
+def event_log(settings: Settings, state_folder: Path | None) -> EventLog:
+    """Return the event log of a configuration, open; in memory without a state directory."""
     from hard.eventlog import EventLog, EventLogError  # noqa: PLC0415
 
+    path = None if state_folder is None else state_folder / "events.db"
+    full = settings.log.sync == "full"
     try:
-        if state_folder is not None:
-            state_folder.mkdir(parents=True, exist_ok=True)
-        return EventLog(None if state_folder is None else state_folder / "events.db")
-    except (EventLogError, OSError) as error:
+        return EventLog(
+            path, bounds=settings.log.bounds(), synchronous="FULL" if full else "NORMAL"
+        )
+    except EventLogError as error:
         fail(error)
 
 
@@ -247,7 +289,7 @@ def record(
 
 def _unrecognising(settings: Settings, recorder: Recorder) -> Runtime:
     """Return a runtime that records and decides nothing."""
-    from hard.checkpoint import load_references  # noqa: PLC0415
+    from hard.checkpoint import known_in  # noqa: PLC0415
     from hard.eventlog import EventLog  # noqa: PLC0415
     from hard.plugins import create  # noqa: PLC0415
     from hard.recording import Unrecognised  # noqa: PLC0415
@@ -264,8 +306,7 @@ def _unrecognising(settings: Settings, recorder: Recorder) -> Runtime:
         inbox_messages=settings.hard.inbox_messages,
     )
     state = settings.hard.state_dir
-    upright = {} if state is None else load_references(state / "upright.json")
-    unrecognised = Unrecognised({s: {"upright": known.to_json()} for s, known in upright.items()})
+    unrecognised = Unrecognised({} if state is None else known_in(state / "events.db"))
     return Runtime(unrecognised, sources, {}, EventLog(None), options, recorder)
 
 

@@ -402,7 +402,8 @@ def _publisher(
     """Deliver a replay's events to one sink, as another node and with nothing retained."""
     from hard.eventlog import EventLog  # noqa: PLC0415
     from hard.plugins import create  # noqa: PLC0415
-    from hard.runtime import SinkThread, StateBoard  # noqa: PLC0415
+    from hard.states import StateBoard  # noqa: PLC0415
+    from hard.threads import SinkThread  # noqa: PLC0415
 
     settings = configuration.settings
     if name not in settings.sinks:

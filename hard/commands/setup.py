@@ -41,6 +41,10 @@ def check(config: ConfigOption = None, *, as_json: JsonOption = False) -> None:
     else:
         for key, value in effective.items():
             typer.echo(f"{key} = {'(none)' if value is None else json.dumps(value)}")
+    for key in configuration.unchecked():
+        typer.echo(
+            f"note: {key}: a credential of systemd, to be checked in the service only", err=True
+        )
     names = [*configuration.sources, *configuration.sinks]
     typer.echo(f"{config}: ok ({', '.join(names)}); hard doctor tries them out", err=True)
 
@@ -80,9 +84,12 @@ def scan(*, seconds: SecondsOption = 5.0, as_json: JsonOption = False) -> None:
 
     from hard.doctor import scan_sources, settings_toml  # noqa: PLC0415
 
+    def say(plugin: str) -> None:
+        typer.echo(f"{plugin}: looking, up to {seconds:g} s", err=True)
+
     found = 0
     with progress("looking:") as tell:
-        for plugin, thing in scan_sources(seconds, tell or (lambda _: None)):
+        for plugin, thing in scan_sources(seconds, tell or say):
             found += 1
             if as_json:
                 typer.echo(json.dumps({"plugin": plugin, **asdict(thing)}))

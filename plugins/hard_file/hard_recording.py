@@ -20,7 +20,11 @@ from hard.api import (
     Annotation,
     Calibrate,
     Declared,
+    Evicted,
+    Pause,
     Remembered,
+    Renew,
+    Resume,
     SampleBatch,
     Silence,
     UnusableInput,
@@ -28,10 +32,10 @@ from hard.api import (
 from hard_file.recording import Recording, RecordingInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from hard.api import Message, Sensor
+    from hard.api import Control, Message, Sensor
     from hard_file.recording import Options
     from hard_file.table import Skip
 
@@ -42,6 +46,13 @@ MAX_LINE_BYTES = 64 * 1024
 MAX_METADATA_BYTES = 1_000_000
 _PART = re.compile(r"(.+)\.\d{4,}\.csv\.gz")
 _SENSORS = {"accel", "linear_accel", "gravity", "gyro"}
+_CONTROLS: dict[str, Callable[[str], Control]] = {
+    "silence": Silence,
+    "calibrate": Calibrate,
+    "evicted": Evicted,
+    "pause": Pause,
+    "resume": Resume,
+}
 _BAD_ROW = (ValueError, KeyError, IndexError, OverflowError, TypeError, RecursionError)
 _DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
 
@@ -199,7 +210,7 @@ class _Part:
         self._declared: dict[str, Declared] = {}
         self._head: str | None = None
         self._batch: _Batch | None = None
-        self._message: list[SampleBatch | Annotation | Silence | Calibrate | Remembered] = []
+        self._message: list[SampleBatch | Annotation | Control] = []
         self._arrival: str | None = None
 
     def messages(self, file: IO[bytes]) -> Iterator[Message]:
@@ -241,12 +252,12 @@ class _Part:
                 self._declared[cells[4]] = _declared(json.loads(cells[11]))
             case "annotation":
                 self._message.append(Annotation(self._stream, int(cells[7]), cells[11]))
-            case "silence":
-                self._message.append(Silence(self._stream))
-            case "calibrate":
-                self._message.append(Calibrate(self._stream))
             case "remembered":
                 self._message.append(Remembered(self._stream, _state(cells[11])))
+            case "renew":
+                self._message.append(Renew(self._stream, _state(cells[11])))
+            case _ if kind in _CONTROLS:
+                self._message.append(_CONTROLS[kind](self._stream))
             case _:
                 raise ValueError(f"unknown kind {kind!r}")
 

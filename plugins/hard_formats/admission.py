@@ -72,9 +72,13 @@ class Admission:
                 "second, all sensors together",
             )
 
-    def _make_room(self, stream: str, now_s: float) -> None:
+    def require_allowed(self, stream: str) -> None:
+        """Raise `Refused` for a stream that matches nothing in `allow`."""
         if not any(fnmatchcase(stream, pattern) for pattern in self._allow):
             raise Refused("not_allowed", f"stream {stream!r} matches nothing in allow")
+
+    def _make_room(self, stream: str, now_s: float) -> None:
+        self.require_allowed(stream)
         if len(self._streams) < self._max_streams:
             return
         idlest, (last_s, _) = next(iter(self._streams.items()))

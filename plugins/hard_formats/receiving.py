@@ -76,12 +76,19 @@ class Reception:
             return decoded
         try:
             decoded = self._told_apart(decoded, sender, now_s)
-            n_samples = sum(len(part) for part in decoded.message if isinstance(part, SampleBatch))
-            self._admission.admit(decoded.stream, n_samples, now_s)
+            self._admit(decoded, now_s)
         except Refused as refused:
             self._skip(refused.reason, f"{sender}: {refused}")
             return refused
         return decoded
+
+    def _admit(self, decoded: Decoded, now_s: float) -> None:
+        """Let samples in as a stream; a label alone is let in and takes no stream's place."""
+        batches = [part for part in decoded.message if isinstance(part, SampleBatch)]
+        if batches or not decoded.message:
+            self._admission.admit(decoded.stream, sum(map(len, batches)), now_s)
+        else:
+            self._admission.require_allowed(decoded.stream)
 
     def _told_apart(self, decoded: Decoded, sender: str, now_s: float) -> Decoded:
         if decoded.device is None:

@@ -22,6 +22,7 @@ from hard.api import Emit, SampleBatch, Source, SourceUnavailable, Stage, Stop
 from hard_formats.credentials import CredentialError, first_line, open_to_others
 from hard_formats.messages import Decoded, Refused, decode
 from hard_formats.receiving import ReceivingConfig, Reception, first_message
+from hard_http.addresses import reachable
 from hard_http.running import run_until
 from hard_http.server import Answer, Head, Limits, serve
 
@@ -149,7 +150,6 @@ class HttpSource(Source[HttpConfig]):
             message = first_message(
                 lambda emit, stop: self._serve(listener, token, emit, stop), timeout_s
             )
-        url = f"http://{config.address}{config.path}"
         if message is not None:
             yield Stage("message", True, f"a message of stream {message[0].stream!r} came")
         elif self.counts:
@@ -157,7 +157,9 @@ class HttpSource(Source[HttpConfig]):
                 "message", False, f"nothing usable came: {dict(self.counts)}", "see the log"
             )
         else:
-            remedy = f"start a recording in Sensor Logger, with HTTP push on and {url} as its URL"
+            hosts = reachable(config.host)
+            urls = " or ".join(f"http://{host}:{config.port}{config.path}" for host in hosts)
+            remedy = f"start a recording in Sensor Logger, with HTTP push on and {urls} as its URL"
             yield Stage("message", None, f"nothing came within {timeout_s:g} s", remedy)
 
     def _serve(self, listener: socket.socket, token: bytes | None, emit: Emit, stop: Stop) -> None:

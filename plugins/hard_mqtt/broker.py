@@ -9,7 +9,8 @@ import contextlib
 import os
 import socket
 import ssl
-from typing import TYPE_CHECKING, Literal, Self, cast
+from pathlib import Path  # noqa: TC003 - pydantic reads the annotation
+from typing import TYPE_CHECKING, Annotated, Literal, Self, cast
 
 from paho.mqtt.client import Client, WebsocketConnectionError
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _TCP_TIMEOUT_S = 3.0
 _VERSIONS = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
+UNSUPPORTED_VERSION = 0x84
 _UNSPECIFIED = 0x80
 _BAD_LOGIN = 0x86
 _NOT_AUTHORIZED = 0x87
@@ -46,8 +48,8 @@ class BrokerConfig(PluginConfig):
     ws_path: str = Field("/mqtt", pattern=r"^/[!-~]*$")
     tls: bool = False
     ca_file: str | None = None
-    client_cert: str | None = None
-    client_key: str | None = None
+    client_cert: Annotated[Path, Field(strict=False)] | None = None
+    client_key: Annotated[Path, Field(strict=False)] | None = None
     keepalive_s: int = Field(20, ge=2, le=3600)
     client_id: str | None = Field(None, min_length=1, max_length=128)
 
@@ -126,6 +128,11 @@ class BrokerClient(Client):
                 f"the broker at {config.address} refused {config.who} ({reason}): check username "
                 "and password_file"
             )
+        if reason.value == UNSUPPORTED_VERSION:
+            return (
+                f"the broker at {config.address} does not speak MQTT {config.protocol}: set "
+                'protocol = "3.1.1"'
+            )
         ended = f"the connection of {self.id!r} to the broker at {config.address} ended ({reason})"
         if not self.answered:
             return f"{ended} before any answer: {_of_the_other_kind(config)}"
@@ -134,6 +141,10 @@ class BrokerClient(Client):
                 f"{ended}; if it does so again and again, give each client a client_id of its own"
             )
         return ended
+
+    def release(self) -> None:
+        """Close what is open once no thread runs the loop: paho leaves it to the collector."""
+        self._reset_sockets()
 
     def cut(self) -> None:
         """End the TCP connection, whatever state it is in; safe from any thread.
@@ -196,11 +207,11 @@ def tls_context(config: BrokerConfig) -> ssl.SSLContext:
         # mosquitto's manual says); trust, dates and name are verified all the same.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         if config.client_cert is not None:
-            key, name = "client_cert", config.client_cert
+            key, name = "client_cert", str(config.client_cert)
             cert = credential_path(key, name)
             cert.read_bytes()  # load_cert_chain does not say which of its files is missing
             if config.client_key is not None:
-                key, name = "client_key", config.client_key
+                key, name = "client_key", str(config.client_key)
             # The empty password keeps OpenSSL from asking on the terminal.
             context.load_cert_chain(cert, credential_path(key, name), password="")
     except CredentialError as error:
@@ -231,6 +242,7 @@ def insecurities(config: BrokerConfig) -> list[str]:
             f"MQTT to {config.address} is not encrypted: whoever shares the network can read "
             "motion data and password; set tls = true or keep it to a network you trust"
         )
-    files = {"password_file": config.password_file, "client_key": config.client_key}
+    key = None if config.client_key is None else str(config.client_key)
+    files = {"password_file": config.password_file, "client_key": key}
     found += filter(None, (open_to_others(key, name) for key, name in files.items()))
     return found

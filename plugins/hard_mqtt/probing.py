@@ -1,11 +1,12 @@
 """The stages from a host's name to a message heard, for `probe` of source and sink.
 
-It leaves everything as it was: nothing is published, and the client's id is its own.  What is
+It leaves everything as it was: nothing is retained, and the client's id is its own.  What is
 wrong with each stage is said by `broker`, what a message means by `hard_formats`.
 """
 
 from __future__ import annotations
 
+import queue
 import socket
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -17,8 +18,11 @@ from hard_mqtt.broker import BrokerAwayError, tls_context, why_no_connection
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
+    from paho.mqtt.reasoncodes import ReasonCode
+
     from hard_formats.messages import Decoded
     from hard_mqtt.broker import BrokerConfig
+    from hard_mqtt.publisher import Publisher
     from hard_mqtt.subscriber import Subscriber
 
 _CONNECT_TIMEOUT_S: Final = 3.0
@@ -37,6 +41,7 @@ _SWITCH_ON: Final = {
     "phyphox_csv": "send accX, accY, accZ, acc_time and gyrX, gyrY, gyrZ, gyr_time",
     "plain": "send accel and gyro",
 }
+_PREFER_5: Final = 'use protocol = "5"'
 _SEND_OTHERWISE: Final = (
     "send one of the formats of hard_mqtt's README, or set format to the one it is"
 )
@@ -77,6 +82,22 @@ def _tls(config: BrokerConfig, line: socket.socket) -> Stage:
             return Stage("tls", True, f"{secured.version()}, certificate valid until {until}")
     except OSError as error:
         raise BrokerAwayError(why_no_connection(config, error)) from error
+
+
+def published(config: BrokerConfig, publisher: Publisher, topic: str) -> Stage:
+    """Tell whether the broker's ACL lets us write, by an empty message that is not retained."""
+    answers: queue.SimpleQueue[ReasonCode] = queue.SimpleQueue()
+    publisher.publish(topic, "", topic, answers.put, retain=False)
+    try:
+        reason = answers.get(timeout=_ANSWER_TIMEOUT_S)
+    except queue.Empty:
+        return Stage("publish", False, "the broker does not answer", "restart it")
+    if reason.is_failure:
+        detail = f"the broker refused a message on {topic!r} ({reason})"
+        return Stage("publish", False, detail, "allow writing there in its ACL")
+    if config.protocol != "5":
+        return Stage("publish", None, "MQTT 3.1.1 does not tell what an ACL denies", _PREFER_5)
+    return Stage("publish", True, f"below {topic.rpartition('/')[0]}")
 
 
 def listened(

@@ -83,6 +83,7 @@ class Subscriber:
         self._client.disconnect()
         self._client.cut()
         self._client.loop(0.0)
+        self._client.release()
 
     def _on_connect(
         self, client: Any, _data: Any, _flags: ConnectFlags, reason: ReasonCode, _props: Any

@@ -20,10 +20,12 @@ so that the samples never depend on how many are asked for at a time.
 from __future__ import annotations
 
 import json
+import math
 from collections import deque
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -45,7 +47,9 @@ Placement: TypeAlias = Literal["pocket", "waist"]
 GRID_HZ = 50.0
 STRETCH_SAMPLES = 256
 """Grid samples made at a time; slow changes have one knot per stretch."""
-TRANSITION_S = 1.0
+MAX_STRETCHES = 16
+"""As many are made together, for speed; more would leave the processor's cache."""
+TRANSITION_SAMPLES = 50
 KERNEL_SAMPLES = 128
 MAX_DRAW_SD = 2.0
 """Wearers further out than this in any direction were not among those measured."""
@@ -191,7 +195,7 @@ class _Placed:
     posture_m_s2: Floats
 
 
-_Active: TypeAlias = list[tuple[_Placed, "Floats"]]
+_Active: TypeAlias = "list[tuple[_Placed, slice, Floats]]"
 
 
 class Motion:
@@ -222,11 +226,11 @@ class Motion:
     def read(self, n: int) -> Samples:
         """Return accelerometer (m/s², gravity included) and gyroscope (rad/s), float32[<=n, 3]."""
         position = (self._n_read + np.arange(n)) * (GRID_HZ / self.rate_hz)
-        while n and self._grid_start + len(self._grid) <= position[-1] + 2:
-            stretch = self._stretch()
-            if not len(stretch):
+        while n and (lacking := position[-1] + 3 - self._grid_start - len(self._grid)) > 0:
+            made = self._stretches(min(math.ceil(lacking / STRETCH_SAMPLES), MAX_STRETCHES))
+            if not len(made):
                 break
-            self._grid = np.concatenate([self._grid, stretch])
+            self._grid = np.concatenate([self._grid, made])
         position = position[position < self._grid_start + len(self._grid)]
         values = _interpolated(self._grid, position - self._grid_start).astype(np.float32)
         self._n_read += len(position)
@@ -250,77 +254,97 @@ class Motion:
                 style.posture_m_s2 + change,
             )
 
-    def _advance(self, until: int) -> None:
-        """Keep the bouts that touch the grid from here to `until`, transitions included."""
-        reach = round(TRANSITION_S * GRID_HZ)
-        while self._current and self._current[0].end + reach < self._made:
-            self._current.popleft()
-        while not self._current or self._current[-1].end < until + reach:
+    def _reach(self, until: int) -> int:
+        """Take up the bouts that begin before `until` and a transition; return where they end."""
+        while not self._current or self._current[-1].end < until + TRANSITION_SAMPLES:
             bout = next(self._bouts, None)
             if bout is None:
-                return
+                break
             self._current.append(bout)
+        return self._current[-1].end if self._current else 0
 
-    def _stretch(self) -> Floats:
-        """Make the next stretch of the grid [<= STRETCH_SAMPLES, 6]; empty at the end."""
-        self._advance(self._made + STRETCH_SAMPLES)
-        left = self._current[-1].end - self._made if self._current else 0
-        if left <= 0:
+    def _stretches(self, most: int) -> Floats:
+        """Make the next stretches of the grid [<= most * STRETCH_SAMPLES, 6]; empty at the end.
+
+        What is drawn, and the result to the last bit, do not depend on how many at a time.
+        """
+        while self._current and self._current[0].end + TRANSITION_SAMPLES < self._made:
+            self._current.popleft()
+        knots, begin = [self._knot], self._made
+        whites: list[Floats] = []
+        while len(whites) < most and self._reach(self._made + STRETCH_SAMPLES) > self._made:
+            knots.append(_Knot.draw(self._rng, self._n_harmonics))
+            whites.append(self._rng.standard_normal((STRETCH_SAMPLES, 6)))
+            self._made += STRETCH_SAMPLES
+        if not whites:
             return np.empty((0, 6))
-        slow = _Slow(self._knot, _Knot.draw(self._rng, self._n_harmonics))
-        white = np.concatenate([self._white, self._rng.standard_normal((STRETCH_SAMPLES, 6))])
-        active = _presence(list(self._current), self._made + np.arange(STRETCH_SAMPLES))
+        slow = _Slow(knots)
+        white = np.concatenate([self._white, *whites])
+        at = STRETCH_SAMPLES * np.arange(len(whites))[:, None]
+        noise_in = white[at + np.arange(KERNEL_SAMPLES - 1 + STRETCH_SAMPLES)]
+        active = _presence(list(self._current), begin + at + np.arange(STRETCH_SAMPLES))
         phase_rad = self._phase(active, slow)
         values = self._gravity(active, slow)
-        for bout, weight in active:
-            values += weight[:, None] * _carried(bout.style, phase_rad, slow, white)
-        self._knot, self._white = slow.after, white[STRETCH_SAMPLES:]
-        self._made += STRETCH_SAMPLES
-        return values[:left]
+        for bout, rows, weight in active:
+            carried = _carried(bout.style, phase_rad[rows], slow, rows, noise_in[rows])
+            values[rows] += weight[:, :, None] * carried
+        self._knot, self._white = knots[-1], white[1 - KERNEL_SAMPLES :]
+        return values.reshape(-1, 6)[: self._current[-1].end - begin]
 
     def _phase(self, active: _Active, slow: _Slow) -> Floats:
-        """Return the phase of the gait cycle [n]; without gait it runs on unseen."""
-        log_hz = np.zeros(STRETCH_SAMPLES)
-        share = np.full(STRETCH_SAMPLES, 1e-9)
-        for bout, weight in active:
+        """Return the phase of the gait cycle [k, n]; without gait it runs on unseen."""
+        log_hz = np.zeros_like(slow.log_stride)
+        share = np.full_like(log_hz, 1e-9)
+        for bout, rows, weight in active:
             if bout.style.is_gait:
-                wander = bout.style.log_stride_sd * slow.log_stride
-                log_hz += weight * (bout.style.log_stride_hz + wander)
-                share += weight
-        phase_rad = self._phase_rad + np.cumsum(2 * np.pi / GRID_HZ * np.exp(log_hz / share))
-        self._phase_rad = float(phase_rad[-1] % (2 * np.pi))
-        return np.asarray(phase_rad)
+                wander = bout.style.log_stride_sd * slow.log_stride[rows]
+                log_hz[rows] += weight * (bout.style.log_stride_hz + wander)
+                share[rows] += weight
+        phase_rad: Floats = np.cumsum(2 * np.pi / GRID_HZ * np.exp(log_hz / share), axis=1)
+        for i in range(len(phase_rad)):
+            phase_rad[i] += self._phase_rad
+            self._phase_rad = float(phase_rad[i, -1] % (2 * np.pi))
+        return phase_rad
 
     def _gravity(self, active: _Active, slow: _Slow) -> Floats:
-        """Return the mean acceleration as posture turns it, and the rate of turning [n, 6]."""
-        mean, norm = np.zeros((STRETCH_SAMPLES, 3)), np.zeros((STRETCH_SAMPLES, 1))
-        for bout, weight in active:
-            posture = bout.posture_m_s2 + bout.style.posture_sd * slow.posture
+        """Return the mean acceleration as posture turns it, and the rate of turning [k, n, 6]."""
+        mean = np.zeros_like(slow.posture)
+        norm = np.zeros_like(mean[:, :, :1])
+        for bout, rows, weight in active:
+            posture = bout.posture_m_s2 + bout.style.posture_sd * slow.posture[rows]
             length = float(np.linalg.norm(bout.style.posture_m_s2))
-            share = weight[:, None]
-            mean += share * length * posture / np.linalg.norm(posture, axis=1, keepdims=True)
-            norm += share * length
-        up = mean / np.linalg.norm(mean, axis=1, keepdims=True)
+            share = weight[:, :, None]
+            mean[rows] += share * length * posture / _norm(posture)
+            norm[rows] += share * length
+        up = (mean / _norm(mean)).reshape(-1, 3)
         change = np.diff(up, axis=0, prepend=up[:1] if self._last_up is None else self._last_up)
         self._last_up = up[-1:]
         # A direction fixed in the world moves in the phone's frame by up' = up x rate.
-        return np.hstack([up * norm, np.cross(change * GRID_HZ, up)])
+        turning = np.cross(change * GRID_HZ, up)
+        return np.concatenate([up.reshape(mean.shape) * norm, turning.reshape(mean.shape)], axis=2)
+
+
+def _norm(vectors: Floats) -> Floats:
+    return np.asarray(np.linalg.norm(vectors, axis=-1, keepdims=True))
 
 
 class _Slow:
-    """What changes slowly within one stretch: each knot's state turns into the next one's.
+    """What changes slowly within each of k stretches: a knot's state turns into the next one's.
 
     A cosine and a sine share out the two, so that the variance is the same everywhere.
     """
 
-    def __init__(self, before: _Knot, after: _Knot) -> None:
-        self.before, self.after = before, after
-        u = np.arange(STRETCH_SAMPLES) / STRETCH_SAMPLES
-        angle = np.pi / 2 * _smooth(u)
-        self.leaving, self.coming = np.cos(angle), np.sin(angle)
-        self.posture = np.outer(self.leaving, before.posture) + np.outer(self.coming, after.posture)
-        self.log_stride = self.leaving * before.log_stride + self.coming * after.log_stride
-        self.noise = self.leaving * before.noise + self.coming * after.noise
+    def __init__(self, knots: Sequence[_Knot]) -> None:
+        angle = np.pi / 2 * _smooth(np.arange(STRETCH_SAMPLES) / STRETCH_SAMPLES)
+        self.leaving, self.coming = np.cos(angle)[:, None], np.sin(angle)[:, None]
+        self.series = np.array([knot.series for knot in knots])  # [k + 1, harmonics, 6]
+        self.posture = self._between([knot.posture for knot in knots])  # [k, n, 3]
+        self.log_stride = self._between([[knot.log_stride] for knot in knots])[:, :, 0]  # [k, n]
+        self.noise = self._between([[knot.noise] for knot in knots])  # [k, n, 1]
+
+    def _between(self, of_knot: Sequence[Any]) -> Floats:
+        state = np.array(of_knot)[:, None]
+        return np.asarray(self.leaving * state[:-1] + self.coming * state[1:])
 
 
 def _smooth(u: Floats) -> Floats:
@@ -330,30 +354,44 @@ def _smooth(u: Floats) -> Floats:
 
 
 def _presence(bouts: Sequence[_Placed], grid: NDArray[np.int64]) -> _Active:
-    """Return the bouts present on `grid` with their weights, which sum to one.
+    """Return the bouts present on `grid` [k, n], each with its stretches and its weights there.
 
-    The first of `bouts` has no bout left to come from and the last none to go to, or not yet.
+    Weights sum to one.  The first of `bouts` has no bout left to come from and the last none to go
+    to, or not yet.
     """
-    borders = np.array([bout.start for bout in bouts[1:]])
-    begun = _smooth((grid - borders[:, None]) / (TRANSITION_S * GRID_HZ) + 0.5)
-    begun = np.vstack([np.ones(len(grid)), begun, np.zeros(len(grid))])
-    weights = zip(bouts, begun[:-1] - begun[1:], strict=True)
-    return [(bout, weight) for bout, weight in weights if weight.any()]
+    begun = [
+        np.ones(grid.shape),
+        *(_smooth((grid - bout.start) / TRANSITION_SAMPLES + 0.5) for bout in bouts[1:]),
+        np.zeros(grid.shape),
+    ]
+    active: _Active = []
+    for bout, (since, until) in zip(bouts, pairwise(begun), strict=True):
+        weight = since - until
+        rows = np.flatnonzero(weight.any(axis=1))
+        if len(rows):
+            there = slice(int(rows[0]), int(rows[-1]) + 1)
+            active.append((bout, there, weight[there]))
+    return active
 
 
-def _carried(style: _Style, phase_rad: Floats, slow: _Slow, white: Floats) -> Floats:
-    """Return what comes on top of gravity [n, 6]: steady turning, the gait cycle, noise."""
-    n = len(phase_rad)
-    mixed = np.fft.rfft(white @ style.noise_mixing.T, KERNEL_SAMPLES + n, axis=0)
+def _carried(style: _Style, phase_rad: Floats, slow: _Slow, rows: slice, white: Floats) -> Floats:
+    """Return what comes on top of gravity in some stretches [rows, n, 6].
+
+    That is steady turning, the gait cycle, and noise, made of white noise that begins a kernel
+    earlier.
+    """
+    n = phase_rad.shape[1]
+    mixed = np.fft.rfft(white @ style.noise_mixing.T, KERNEL_SAMPLES + n, axis=1)
     kernels = np.fft.rfft(style.noise_kernels, KERNEL_SAMPLES + n, axis=0)
-    noise = np.fft.irfft(mixed * kernels, axis=0)[KERNEL_SAMPLES - 1 :][:n]
-    values = noise * np.exp(style.noise_log_sd * slow.noise)[:, None]
-    values[:, 3:] += style.turning_rad_s
+    noise = np.fft.irfft(mixed * kernels, axis=1)[:, KERNEL_SAMPLES - 1 :][:, :n]
+    values = noise * np.exp(style.noise_log_sd * slow.noise[rows])
+    values[:, :, 3:] += style.turning_rad_s
     if style.is_gait:
-        cycle = np.exp(1j * np.outer(phase_rad, np.arange(1, len(style.series) + 1)))
+        cycle = np.exp(1j * phase_rad[:, :, None] * np.arange(1, len(style.series) + 1))
+        varied = style.series_sd * slow.series
         values += (cycle @ style.series).real
-        values += slow.leaving[:, None] * (cycle @ (style.series_sd * slow.before.series)).real
-        values += slow.coming[:, None] * (cycle @ (style.series_sd * slow.after.series)).real
+        values += slow.leaving * (cycle @ varied[:-1][rows]).real
+        values += slow.coming * (cycle @ varied[1:][rows]).real
     return np.asarray(values)
 
 
@@ -361,6 +399,8 @@ def _interpolated(grid: Floats, position: Floats) -> Floats:
     """Return `grid` [m, 6] at fractional indices [n] by Catmull-Rom cubics, exact at integers."""
     at = np.floor(position).astype(int)
     u = (position - at)[:, None]
+    if not u.any():
+        return np.asarray(grid[at])
     a, b, c, d = (grid[np.clip(at + k, 0, max(0, len(grid) - 1))] for k in (-1, 0, 1, 2))
     return np.asarray(
         b

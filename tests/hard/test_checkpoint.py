@@ -1,42 +1,80 @@
-"""Which way is up survives a restart, and a damaged file does not prevent one."""
+"""What was learned of a stream survives a restart, and a damaged file does not prevent one."""
+
+import sqlite3
+from contextlib import closing
 
 import pytest
 
-from hard.checkpoint import load_references, save_references
-from hard.upright import Reference
+from hard.checkpoint import adopt_references, known_in, recall
+from hard.eventlog import EventLog
+from hard.pipeline import Pipeline
 
-KNOWN = {"phone-1": Reference((0.1, 9.7, 1.0), 12, 1_700_000_000_000_000_000, "gait")}
+UPRIGHT = {
+    "gravity": [0.1, 9.7, 1.0],
+    "evidence": 12,
+    "t_learned_ns": 17 * 10**17,
+    "source": "gait",
+}
+KNOWN = {"phone-1": {"upright": UPRIGHT}}
 
 
-def test_what_is_saved_is_loaded(tmp_path):
-    save_references(tmp_path / "upright.json", KNOWN)
-    assert load_references(tmp_path / "upright.json") == KNOWN
+@pytest.fixture
+def log(tmp_path):
+    log = EventLog(tmp_path / "events.db")
+    yield log
+    log.close()
 
 
-def test_the_first_run_knows_nothing(tmp_path, caplog):
-    assert load_references(tmp_path / "upright.json") == {}
+def pipeline():
+    return Pipeline(lambda _: None)
+
+
+def test_what_was_known_is_known_again(log, tmp_path):
+    log.append([], KNOWN)
+    assert log.flush(5)
+    again = pipeline()
+    recall(log, again)
+    assert again.memories() == KNOWN
+    assert known_in(tmp_path / "events.db") == KNOWN
+
+
+def test_the_first_run_knows_nothing(log, tmp_path, caplog):
+    recall(log, pipeline())
+    assert known_in(tmp_path / "none.db") == {}
     assert not caplog.records
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", "7", '{"a": 7}', '{"a": {"gravity": [0, 0]}}', "[" * 100_000, "\0"]
-)
-def test_a_damaged_file_costs_the_knowledge_and_is_told(tmp_path, caplog, text):
+@pytest.mark.parametrize("state", [7, [], {"upright": 7}, {"upright": {"gravity": [0, 0]}}])
+def test_a_state_that_can_not_be_used_costs_itself_only_and_is_told(log, caplog, state):
+    log.append([], {"odd": state, **KNOWN})
+    assert log.flush(5)
+    again = pipeline()
+    recall(log, again)
+    assert again.memories() == KNOWN
+    assert log.counts == {"bad_states": 1}
+    assert "'odd'" in caplog.text
+
+
+def test_a_log_that_is_another_programs_costs_the_knowledge(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "events.db")) as db:
+        db.execute("PRAGMA user_version = 77")
+    assert known_in(tmp_path / "events.db") == {}
+
+
+def test_the_file_of_an_earlier_version_moves_into_the_log(log, tmp_path):
+    path = tmp_path / "upright.json"
+    path.write_text(f'{{"phone-1": {UPRIGHT}}}'.replace("'", '"'))
+    for _ in range(2):
+        adopt_references(path, log)
+        assert not path.exists()
+        assert log.states() == KNOWN
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", "[" * 100_000, "\0"])
+def test_a_damaged_file_of_an_earlier_version_is_told_and_removed(log, tmp_path, caplog, text):
     path = tmp_path / "upright.json"
     path.write_text(text)
-    assert load_references(path) == {}
+    adopt_references(path, log)
+    assert log.states() == {}
     assert str(path) in caplog.text
-
-
-def test_a_folder_that_can_not_be_written_is_told(tmp_path, caplog):
-    (tmp_path / "file").write_text("")
-    save_references(tmp_path / "file" / "upright.json", KNOWN)
-    assert "can't be written" in caplog.text
-
-
-def test_a_folder_that_was_removed_is_made_again_and_told_once(tmp_path, caplog):
-    path = tmp_path / "removed" / "upright.json"
-    for _ in range(3):
-        save_references(path, KNOWN)
-    assert load_references(path) == KNOWN
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert not path.exists()

@@ -502,6 +502,14 @@ def test_a_tumbling_device_is_not_taken_for_one_in_g():
         assert Run([[accel_batch(t, x)]], ACCEL_ONLY).reasons in ([], [("ok", "")]), turns
 
 
+def test_a_device_that_tumbles_for_a_minute_is_not_taken_for_one_without_gravity():
+    t, x = uniform(3000), worn(3000)
+    angle = np.linspace(0, 2 * np.pi * 40, 3000)
+    x[:, :3] = np.stack([np.cos(angle), np.sin(angle), np.full(3000, 0.1)], axis=1) * 9.81
+    x[:, 2] += np.random.default_rng(0).normal(scale=2, size=3000)
+    assert Run(seconds(t, x)).reasons == [("ok", "")]
+
+
 def test_gravity_removed_from_a_strong_motion_takes_six_seconds_to_tell():
     t = uniform(500)
     x = np.random.default_rng(0).normal(scale=6, size=(500, 6)).astype(np.float32)

@@ -110,6 +110,7 @@ def test_what_is_named_relatively_is_beside_the_configuration(tmp_path, monkeypa
         '[sources.day]\nplugin = "file"\npath = "day.csv"\n'
         '[sources.phone]\nplugin = "mqtt"\nusername = "me"\npassword_file = "secret"\n'
         '[sinks.home]\nplugin = "mqtt"\nusername = "me"\npassword_file = "credential:mqtt"\n'
+        'tls = true\nclient_cert = "my.pem"\nclient_key = "credential:key"\n'
         '[sinks.log]\nplugin = "jsonl"\npath = "/var/events.jsonl"\n'
     )
     monkeypatch.chdir(tmp_path)
@@ -120,6 +121,8 @@ def test_what_is_named_relatively_is_beside_the_configuration(tmp_path, monkeypa
         assert effective["sources.day.path"] == f"{tmp_path}/conf/day.csv"
         assert effective["sources.phone.password_file"] == f"{tmp_path}/conf/secret"
         assert effective["sinks.home.password_file"] == "credential:mqtt"
+        assert effective["sinks.home.client_cert"] == f"{tmp_path}/conf/my.pem"
+        assert effective["sinks.home.client_key"] == "credential:key"
         assert effective["sinks.log.path"] == "/var/events.jsonl"
         assert effective["model.name"] == "pocket"
 

@@ -1,6 +1,8 @@
 """The event log on real files, with real kills, locks and size limits."""
 
 import contextlib
+import json
+import os
 import random
 import shutil
 import signal
@@ -18,7 +20,8 @@ from hypothesis import strategies as st
 
 from hard import eventlog
 from hard.api import Event
-from hard.eventlog import MAX_IN_FLIGHT, EventLog, EventLogError, from_body, to_body
+from hard.eventfile import from_body, to_body
+from hard.eventlog import MAX_IN_FLIGHT, Bounds, EventLog, EventLogError
 
 S = 1_000_000_000
 
@@ -72,8 +75,16 @@ def everything(log):
     return events
 
 
+def until(condition):
+    """Wait for the log's own thread, looking often."""
+    ends_s = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < ends_s
+        time.sleep(0.005)
+
+
 def rows(path, query):
-    with contextlib.closing(sqlite3.connect(path)) as db:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
         return db.execute(query).fetchall()
 
 
@@ -449,7 +460,7 @@ def test_the_oldest_go_at_the_cap_and_count_as_dropped_for_sinks_that_missed_the
     with opened(path) as log:
         log.cursor("removed")
         committed(log, said(0))
-    with opened(path, max_events=10) as log:
+    with opened(path, bounds=Bounds(max_events=10)) as log:
         fast, slow = log.cursor("fast", "oldest"), log.cursor("slow", "oldest")
         committed(log, *map(said, range(1, 8)))
         for event in fast.read(100):
@@ -515,34 +526,490 @@ def test_evidence_is_stored_at_close(tmp_path):
         assert [event.t_end for event in everything(log)] == [None, 40 * S]
 
 
-# -- files that are not ours -----------------------------------------------------------------
+# -- what the pipeline knows -----------------------------------------------------------------
 
 
-def test_a_file_that_is_no_database_is_refused_and_left_as_it_was(tmp_path):
-    path = tmp_path / "log.db"
-    path.write_bytes(b"not a database" * 1000)
-    with pytest.raises(EventLogError, match=r"log\.db: cannot be used .* move the file away"):
-        EventLog(path)
-    assert path.read_bytes() == b"not a database" * 1000
-
-
-def test_a_damaged_log_is_refused(tmp_path):
+def test_what_is_known_of_a_stream_is_committed_with_its_events_and_found_again(tmp_path):
+    """Whenever the file is copied, the state is that of the last event in it."""
     path = tmp_path / "log.db"
     with opened(path) as log:
-        committed(log, *map(said, range(200)))
-    body = bytearray(path.read_bytes())
-    body[4096:] = bytes(len(body) - 4096)
-    path.write_bytes(body)
-    with pytest.raises(EventLogError, match="move the file away"):
-        EventLog(path)
+        for n in range(1, 6):
+            log.append([said(n)], {"phone-1": {"n": n}, "phone-2": {"old": n}})
+            assert log.wait(n - 1, 5)
+            ((seq, states),) = rows(
+                path,
+                "SELECT (SELECT count(*) FROM events),"
+                " (SELECT json_group_object(stream, json(state)) FROM streams)",
+            )
+            assert json.loads(states) == {"phone-1": {"n": seq}, "phone-2": {"old": seq}}
+        log.append([], {"phone-2": None, "phone-3": {"no": "event"}})
+    with opened(path) as log:
+        assert log.states() == {"phone-1": {"n": 5}, "phone-3": {"no": "event"}}
+
+
+def test_a_state_that_does_not_change_is_not_written(tmp_path):
+    path = tmp_path / "log.db"
+    with opened(path) as log:
+        committed(log, said(1))
+        log.append([], {"phone-1": {"n": 1}})
+        until(lambda: rows(path, "SELECT * FROM streams"))
+        size = path.with_name("log.db-wal").stat().st_size
+        for _ in range(3):
+            log.append([], {"phone-1": {"n": 1}})
+            until(lambda: not log._states)
+        assert path.with_name("log.db-wal").stat().st_size == size
+
+
+def test_a_state_that_is_no_json_is_left_out_and_counted(tmp_path, caplog):
+    path = tmp_path / "log.db"
+    with opened(path) as log:
+        log.append([], {"phone-1": {"n": 1}, "phone-2": {}})
+    rows(path, "UPDATE streams SET state = '{' WHERE stream = 'phone-1'")
+    with opened(path) as log:
+        assert log.states() == {"phone-2": {}}
+        assert log.counts == {"bad_states": 1}
+    assert "phone-1" in caplog.text
+
+
+# -- delivering again ------------------------------------------------------------------------
+
+
+def drained(cursor):
+    """Read and confirm all that the cursor has; return the numbers."""
+    seqs = []
+    while cursor.is_behind:
+        for event in cursor.read(100):
+            seqs.append(event.seq)
+            cursor.confirm(event.seq)
+    return seqs
+
+
+def test_a_sink_gets_again_what_it_is_told_to_of_all_streams_or_of_one(tmp_path):
+    path = tmp_path / "log.db"
+    with opened(path) as log:
+        cursor, other = log.cursor("mqtt"), log.cursor("other")
+        committed(log, *(enter(n, f"phone-{n % 3}") for n in range(1, 31)))
+        assert drained(cursor) == drained(other) == list(range(1, 31))
+        assert cursor.deliver_again(27) == 3
+        assert drained(cursor) == [28, 29, 30]
+        assert cursor.deliver_again(10, "phone-1") == 6
+        committed(log, enter(31, "phone-2"))
+        assert drained(cursor) == [13, 16, 19, 22, 25, 28, 31]
+        assert drained(other) == [31]
+        assert cursor.deliver_again(20, "phone-1") == 3
+        assert [e.seq for e in cursor.read(100)] == [22, 25, 28, 31][:3]
+        cursor.confirm(22)
+    with opened(path) as log:
+        assert drained(log.cursor("mqtt"))[:3] == [25, 28, 32]  # an exit of a bout left open
+
+
+def test_what_is_read_while_it_is_told_to_deliver_again_comes_again(tmp_path):
+    """Told from another thread, whenever that is, everything from there on is given."""
+    with opened(tmp_path / "log.db") as log:
+        cursor = log.cursor("mqtt")
+        committed(log, *map(said, range(1, 3001)))
+        seqs, told = [], threading.Event()
+
+        def tells():
+            until(lambda: cursor.position > 300)
+            cursor.deliver_again(100)
+            told.set()
+
+        teller = threading.Thread(target=tells)
+        teller.start()
+        while not told.is_set() or cursor.is_behind:
+            for event in cursor.read(7):
+                seqs.append(event.seq)
+                cursor.confirm(event.seq)
+        teller.join()
+        again = seqs[next(i for i in range(1, len(seqs)) if seqs[i] < seqs[i - 1]) :]
+        assert again == list(range(101, 3001))
+
+
+def test_the_number_at_a_time_is_the_one_before_its_first_event(tmp_path):
+    with opened(tmp_path / "log.db") as log:
+        committed(log, *(enter(n, f"phone-{n % 2}") for n in range(1, 9)))
+        decided = [event.t_decided for event in everything(log)]
+        assert log.number_at(decided[3]) == 3
+        assert log.number_at(decided[3] + 1, "phone-0") == 5
+        assert log.number_at(decided[-1] + 1) == 8
+
+
+# -- forgetting ------------------------------------------------------------------------------
+
+
+def test_a_stream_that_is_forgotten_leaves_no_trace_in_the_files(tmp_path):
+    path = tmp_path / "log.db"
+    with opened(path) as log:
+        mqtt = log.cursor("mqtt")
+        for n in range(50):
+            log.append([enter(n, "secret-1"), enter(n, "phone-1")], {"secret-1": {"at": n}})
+        assert log.flush(5)
+        log.append([enter(50, "secret-1")])
+        assert log.forget("secret-1", ["mqtt", "other"]) >= 50
+        committed(log, enter(51, "phone-1"))
+        assert {event.stream for event in everything(log)} == {"phone-1"}
+        assert log.states() == {}
+        assert {event.stream for event in mqtt.read(100)} == {"phone-1"}
+        assert (mqtt.to_forget(), log.cursor("third").to_forget()) == (["secret-1"], [])
+        remains = rows(path, "DELETE FROM forgotten RETURNING sink, stream")  # its name only
+        assert remains == [("mqtt", "secret-1"), ("other", "secret-1")]
+    for file in tmp_path.iterdir():
+        assert b'secret-1"' not in file.read_bytes(), file
+
+
+def test_what_a_sink_has_to_clear_is_known_until_it_has(tmp_path):
+    path = tmp_path / "log.db"
+    with opened(path) as log:
+        log.forget("phone-1", ["mqtt"])
+        copy = copied(path, tmp_path / "copy")
+    with opened(copy) as log:
+        cursor = log.cursor("mqtt")
+        assert cursor.to_forget() == ["phone-1"]
+        cursor.forgot("phone-1")
+        assert cursor.to_forget() == []
+    with opened(copy) as log:
+        assert log.cursor("mqtt").to_forget() == []
+
+
+# -- bounds ----------------------------------------------------------------------------------
+
+
+def test_the_file_stays_within_its_bytes_and_what_goes_is_counted(tmp_path):
+    path = tmp_path / "log.db"
+    with opened(path, bounds=Bounds(max_bytes=2_000_000)) as log:
+        cursor = log.cursor("slow")
+        for n in range(20):
+            committed(log, *(said(n * 1000 + i) for i in range(1000)))
+        assert path.stat().st_size <= 2_000_000
+        kept = everything(log)
+        assert kept[-1].seq == 20_000
+        assert [event.seq for event in kept] == list(range(kept[0].seq, 20_001))
+        assert len(kept) > 8_000
+        assert cursor.dropped == kept[0].seq - 1
+    assert rows(path, "PRAGMA integrity_check") == [("ok",)]
+
+
+def test_events_age_by_when_they_were_committed_and_go_after_their_days(tmp_path):
+    path, day, now = tmp_path / "log.db", 86_400 * S, [1_780_000_000 * S]
+    for n, days in enumerate([0, 80, 89, 91, 200]):
+        now[0] = 1_780_000_000 * S + days * day
+        with opened(path, now_ns=lambda: now[0]) as log:
+            cursor = log.cursor("away", "oldest")
+            log.append([said(n)], {f"phone-{n}": {}})
+            assert log.flush(5)
+            kept = [event.t_start for event in everything(log)]
+            streams = set(log.states())
+        if days == 91:
+            assert kept == [1, 2, 3]
+            assert streams == {"phone-1", "phone-2", "phone-3"}
+            assert cursor.dropped == 1
+    assert kept == [4]
+
+
+def test_a_clock_that_is_not_set_makes_nothing_old(tmp_path):
+    """A machine without a battery starts in 1970 and learns the time later."""
+    path, now = tmp_path / "log.db", [1000 * S]
+    for n in range(3):
+        with opened(path, now_ns=lambda: now[0]) as log:
+            committed(log, said(n))
+        now[0] = (1_780_000_000 + n) * S
+    with opened(path, now_ns=lambda: now[0]) as log:
+        committed(log, said(3))
+        assert [event.t_start for event in everything(log)] == [0, 1, 2, 3]
+    now[0] += 91 * 86_400 * S
+    with opened(path, now_ns=lambda: now[0]) as log:
+        committed(log, said(4))
+        assert [event.t_start for event in everything(log)] == [4]
+
+
+# -- older files -----------------------------------------------------------------------------
+
+
+OF_SCHEMA_1 = """
+    CREATE TABLE events (seq INTEGER PRIMARY KEY, body TEXT NOT NULL);
+    CREATE TABLE cursors (sink TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE open_bouts (
+      bout TEXT PRIMARY KEY, seq INTEGER NOT NULL, stream TEXT NOT NULL,
+      evidence_ns INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;
+    CREATE INDEX open_bouts_stream ON open_bouts (stream, seq);
+    CREATE TABLE boots (
+      boot INTEGER PRIMARY KEY, t_ns INTEGER NOT NULL, first_seq INTEGER NOT NULL,
+      skipped_first INTEGER, skipped_last INTEGER);
+    CREATE TABLE numbers (reserved INTEGER NOT NULL);
+    PRAGMA journal_mode = WAL;
+    PRAGMA user_version = 1;
+    INSERT INTO boots VALUES (1, 7, 1, NULL, NULL);
+    INSERT INTO numbers VALUES (13000);
+    INSERT INTO cursors VALUES ('mqtt', 500), ('file', 4000);
+"""
+
+
+def test_a_log_of_the_older_schema_with_a_full_outbox_is_taken_over_whole(tmp_path, caplog):
+    """Its process was killed in the middle of a walk, its broker was long away."""
+    path = tmp_path / "log.db"
+    first = 1_779_000_000
+    events = [enter(first + n, f"phone-{n % 7}") for n in range(4_000)]
+    walk = events[-1]
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.executescript(OF_SCHEMA_1)
+        old = [(n, to_body(event)) for n, event in enumerate(events, 1)]
+        db.executemany("INSERT INTO events VALUES (?, ?)", old)
+        walking = (walk.bout, 4_000, walk.stream, walk.t_start + 9 * S, to_body(walk))
+        db.execute("INSERT INTO open_bouts VALUES (?, ?, ?, ?, ?)", walking)
+        db.commit()
+    caplog.set_level("INFO")
+    with opened(path, now_ns=lambda: (first + 86_400) * S) as log:
+        assert "from schema 1 to 2" in caplog.text
+        assert everything(log)[:-1] == [event.numbered(n) for n, event in enumerate(events, 1)]
+        (exit_,) = log.read(4_000, 10)
+        assert (exit_.seq, exit_.bout, exit_.reason) == (13_001, walk.bout, "interrupted")
+        assert exit_.t_end == walk.t_start + 9 * S
+        mqtt, file = log.cursor("mqtt"), log.cursor("file")
+        assert drained(mqtt) == [*range(501, 4_001), 13_001]
+        assert drained(file) == [13_001]
+        assert (mqtt.dropped, file.dropped) == (0, 0)
+        log.append([said(1)], {"phone-1": {"knows": "more"}})
+    assert rows(path, "PRAGMA user_version") == [(2,)]
+    assert rows(path, "PRAGMA integrity_check") == [("ok",)]
+    old_ns = (first + 91 * 86_400) * S
+    with opened(path, now_ns=lambda: old_ns) as log:  # by the data time that they have
+        committed(log, said(2))
+        assert [event.seq for event in everything(log)] == [13_001, 13_002, 13_003]
+
+
+def test_a_change_of_schema_that_is_cut_off_is_made_again(tmp_path):
+    path = tmp_path / "log.db"
+    rows(path, "PRAGMA journal_mode = WAL")
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.executescript(OF_SCHEMA_1)
+        db.execute("BEGIN")
+        db.execute("ALTER TABLE events ADD COLUMN t_logged INTEGER NOT NULL DEFAULT 0")
+        copy = copied(path, tmp_path / "copy")
+    with opened(copy) as log:
+        committed(log, said(1))
+        assert [event.seq for event in everything(log)] == [13_001]
+
+
+# -- files that are damaged ------------------------------------------------------------------
+
+
+def set_aside(path):
+    return sorted(f for f in path.parent.glob(f"{path.name}.damaged-*") if "-wal" not in f.name)
+
+
+def test_a_file_that_is_no_database_is_set_aside_as_it_was(tmp_path, caplog):
+    path = tmp_path / "log.db"
+    path.write_bytes(b"not a database" * 1000)
+    with opened(path) as log:
+        committed(log, said(1))
+        assert log.counts == {"files_damaged": 1}
+    (aside,) = set_aside(path)
+    assert aside.read_bytes() == b"not a database" * 1000
+    assert f"set aside as {aside.name}" in caplog.text
+    with opened(path) as log:
+        assert len(everything(log)) == 1
+        assert log.counts == {}
+
+
+def test_what_can_be_read_of_a_damaged_log_is_kept_and_no_number_given_again(tmp_path):
+    path = tmp_path / "log.db"
+    with opened(path) as log:
+        cursor = log.cursor("mqtt")
+        committed(log, *(enter(n, f"phone-{n}") for n in range(3000)))
+        log.append([leave(enter(n, f"phone-{n}"), (n + 1) * S) for n in range(1, 3000)])
+        assert log.flush(5)
+        cursor.read(10)
+        cursor.confirm(1)
+        log.append([], {"phone-1": {"knows": 1}})
+        shown = log.newest
+        copy = copied(path, tmp_path / "copy")
+    with contextlib.closing(sqlite3.connect(copy)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    body = bytearray(copy.read_bytes())
+    middle = len(body) // 8192 * 4096
+    body[middle : middle + 8192] = b"\xff" * 8192
+    copy.write_bytes(body)
+    with opened(copy) as log:
+        kept = everything(log)
+        assert 2000 < len(kept) < shown
+        assert kept[0].seq == 1
+        committed(log, said(1))
+        assert log.newest > max(shown, 1_700_000_000)
+        assert log.counts == {"files_damaged": 1}
+        assert log.cursor("mqtt").backlog < 2 * shown
+    skipped = rows(copy, "SELECT skipped_last FROM boots ORDER BY boot DESC LIMIT 1")
+    assert skipped[0][0] > 1_700_000_000
+
+
+def test_a_log_damaged_while_it_is_in_use_goes_on_in_another_file(tmp_path):
+    path = tmp_path / "log.db"
+    with opened(path) as log:
+        cursor = log.cursor("mqtt")
+        walk = enter(1)
+        committed(log, walk, *map(said, range(2000)))
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            db.execute("PRAGMA user_version = 2")  # a change that makes the log read the file again
+        with path.open("r+b") as file:
+            file.seek(4096)
+            file.write(b"\xff" * 200_000)
+        log.append([said(1), leave(walk, 9 * S)])
+        assert log.flush(10)
+        assert log.counts["files_damaged"] == 1
+        assert not log.is_failing
+        assert [event.kind for event in everything(log)][-2:] == ["status", "exit"]
+        assert log.newest > 1_700_000_000
+        assert drained(cursor)[-2:] == [log.newest - 1, log.newest]
+    assert len(set_aside(path)) == 1
+    assert rows(path, "PRAGMA integrity_check") == [("ok",)]
+
+
+def test_damaged_files_do_not_pile_up_and_go_with_their_days(tmp_path):
+    path = tmp_path / "log.db"
+    for n in range(5):
+        path.write_bytes(b"%d" % n * 5000)
+        path.with_name("log.db-wal").unlink(missing_ok=True)
+        with opened(path):
+            pass
+    aside = set_aside(path)
+    assert [file.read_bytes()[:1] for file in aside] == [b"3", b"4"]
+    later = time.time_ns() + 91 * 86_400 * S
+    with opened(path, now_ns=lambda: later) as log:
+        committed(log, said(1))
+    assert set_aside(path) == []
+
+
+def test_a_log_cut_at_any_byte_opens_goes_on_and_gives_no_number_twice(tmp_path):
+    """Copies of the file and its write-ahead log at any instant, each cut anywhere."""
+    path = tmp_path / "log.db"
+    rng = random.Random(5)
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(APPENDING), str(path)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    copies = []
+    with process:
+        for n in range(9):
+            for _ in range(rng.randint(1, 6)):
+                line = process.stdout.readline().split()
+            copies.append((copied(path, tmp_path / f"copy{n}"), int(line[1])))
+        process.kill()
+    damaged = 0
+    for copy, known in copies:
+        wal = copy.with_name("log.db-wal")
+        files = rng.choice([[copy], [wal], [copy, wal], []])
+        for file in files:
+            os.truncate(file, rng.randrange(file.stat().st_size + 1))
+        with opened(copy) as log:
+            committed(log, said(1))
+            damaged += log.counts["files_damaged"]
+            seqs = [event.seq for event in everything(log)]
+            assert seqs == sorted(set(seqs))
+            assert seqs[-1] > known
+            if not files:
+                assert len(seqs) > known - 2000 * 97
+        assert rows(copy, "PRAGMA integrity_check") == [("ok",)]
+    assert 0 < damaged < len(copies)
+
+
+# -- disks that are full or read-only --------------------------------------------------------
+
+
+ON_A_SMALL_DISK = """
+    import os, subprocess, sys, time
+    from pathlib import Path
+    from hard.api import Event
+    from hard.eventlog import EventLog
+    disk = Path(sys.argv[1])
+    def mounted(*options):
+        subprocess.run(["mount", *options, str(disk)], check=True)
+    def said(n):
+        return Event(kind="status", stream="s", t_decided=n, t_start=n, model="m", segment=0)
+    def shown(log):
+        print(log.trouble, log.newest, len(log.read(0, 10_000)), dict(log.counts), flush=True)
+    mounted("-t", "tmpfs", "-o", "size=4m", "tmpfs")
+    filler = disk / "filler"
+    def fill():
+        with filler.open("ab", buffering=0) as file:
+            try:
+                while file.write(b"x" * 4096):
+                    pass
+            except OSError:
+                pass
+    log = EventLog(disk / "log.db")
+    cursor = log.cursor("mqtt")
+    log.append([said(1)])
+    assert log.flush(5)
+    fill()
+    for n in range(2, 2000):
+        log.append([said(n)])
+    log.flush(0.5)
+    shown(log)
+    filler.unlink()
+    assert log.flush(5)
+    shown(log)
+    log.close()
+
+    fill()  # and a start on a full disk
+    log = EventLog(disk / "log.db")
+    cursor = log.cursor("mqtt")
+    log.append(map(said, range(2000, 2010)))
+    log.flush(0.3)
+    print(log.trouble, log.newest, cursor.is_behind)
+    filler.unlink()
+    assert log.flush(5)
+    shown(log)
+    log.close()
+
+    mounted("-o", "remount,ro")  # and on one that is read-only
+    log = EventLog(disk / "log.db")
+    cursor = log.cursor("mqtt")
+    log.append(map(said, range(2010, 2020)))
+    log.flush(0.3)
+    print(log.trouble, log.newest, cursor.backlog)
+    mounted("-o", "remount,rw")
+    assert log.flush(5)
+    shown(log)
+    print([e.t_start for e in cursor.read(100)] == list(range(1, 101)), cursor.backlog)
+    log.close()
+"""
+
+
+def test_a_disk_that_is_full_or_read_only_for_a_while_at_any_time_loses_nothing(tmp_path):
+    """A real one of 4 MB, in a mount namespace of its own."""
+    apart = ["unshare", "--map-root-user", "--mount"]
+    if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no namespaces here")
+    done = subprocess.run(
+        [*apart, sys.executable, "-c", textwrap.dedent(ON_A_SMALL_DISK), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    full, freed, start, started, read_only, writable, order = done.stdout.splitlines()
+    assert full.startswith("disk full ")
+    assert full.split()[2] == full.split()[3]
+    assert freed == "None 1999 1999 {}"
+    assert start == "disk full 0 False"
+    assert started == "None 2009 2009 {}"
+    assert read_only == "disk read-only 0 0"
+    assert writable == "None 2019 2019 {}"
+    assert order == "True 2019"
+
+
+# -- files that are not ours -----------------------------------------------------------------
 
 
 def test_a_newer_schema_is_refused(tmp_path):
     path = tmp_path / "log.db"
     with opened(path):
         pass
-    rows(path, "PRAGMA user_version = 2")
-    with pytest.raises(EventLogError, match="schema 2 is newer than this program's 1"):
+    rows(path, "PRAGMA user_version = 3")
+    with pytest.raises(EventLogError, match="schema 3 is newer than this program's 2"):
         EventLog(path)
 
 

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from hard.api import NS_PER_S, Annotation, Declared, SampleBatch
 from hard.classifier import TFLiteClassifier
 from hard.decision import DecisionSettings
+from hard.metrics import Work
 from hard.pipeline import Pipeline
-from hard.upright import Reference
 from hard_simulator.model import Bout, Motion, Wearer
 from tests.hard.signals import (
+    ACCEL_ONLY,
     T0_NS,
     FakeClassifier,
     batches,
@@ -31,9 +32,9 @@ FAKE = FakeClassifier()
 LABELS = FAKE.card.labels
 
 
-def pipeline(classifier=FAKE, *, max_streams=1000, **decision):
+def pipeline(classifier=FAKE, *, max_streams=1000, evicting=lambda _: None, **decision):
     chosen = classifier, DecisionSettings(**decision)
-    return Pipeline(lambda _: chosen, max_streams=max_streams)
+    return Pipeline(lambda _: chosen, max_streams=max_streams, evicting=evicting)
 
 
 def moving(seconds_, seed=0, rate_hz=50.0, start_ns=T0_NS):
@@ -66,6 +67,24 @@ def test_a_stream_of_which_nothing_is_known_yet_says_no_time():
     assert [payload[key] for key in ("since", "since_ns", "t", "t_ns")] == [None] * 4
 
 
+def test_the_work_is_counted_and_timed_whatever_the_stream():
+    ticks = iter(range(1_000_000))
+    work = Work(lambda: float(next(ticks)))
+    seen = []
+    pipe = Pipeline(
+        lambda _: (FAKE, DecisionSettings()), max_streams=1, watch=seen.append, work=work
+    )
+    t, x = moving(40)
+    keep = (t < T0_NS + 10 * NS_PER_S) | (t > T0_NS + 12 * NS_PER_S)
+    for stream in ("a", "b"):  # the first makes room for the second
+        for message in seconds(t[keep], x[keep]):
+            pipe.feed([replace(batch, stream=stream) for batch in message])
+    pipe.finish("end_of_data")
+    assert work.gaps == 2
+    assert work.windows == sum(len(batch.windows) for batch in seen) > 20
+    assert work.inference_s == len(seen)
+
+
 UPRIGHT = {"gravity": [0.1, 9.7, 1.0], "evidence": 12, "t_learned_ns": T0_NS, "source": "gait"}
 
 
@@ -77,7 +96,8 @@ def test_what_one_pipeline_knew_of_a_stream_another_can_remember():
     second.remember("s", first.memory("s"))
     second.feed(batches(*moving(1)))
     assert second.memory("s") == {"upright": UPRIGHT}  # though this model does not ask
-    assert second.references() == {"s": Reference.from_json(UPRIGHT)}
+    second.remember("to come", {"upright": UPRIGHT})
+    assert second.memories() == {"s": {"upright": UPRIGHT}, "to come": {"upright": UPRIGHT}}
 
 
 def test_a_calibration_that_waits_is_remembered_with_its_time():
@@ -288,6 +308,15 @@ def test_the_stream_silent_longest_is_evicted_and_its_bout_closed():
         check_events([e for e in events if e.stream == name], LABELS)
 
 
+def test_who_makes_room_is_told_before_and_an_eviction_asked_for_is_the_same():
+    told, (t, x) = [], moving(10)
+    pipe, asked = pipeline(max_streams=1, evicting=told.append), pipeline()
+    assert pipe.feed(batches(t, x)) == asked.feed(batches(t, x))
+    by_need = [e for e in pipe.feed(batches(t, x, stream="b")) if e.stream == "s"]
+    assert by_need == asked.evict("s") != []
+    assert (told, asked.state("s"), asked.evict("s")) == (["s"], None, [])
+
+
 def test_many_strangers_take_no_more_than_the_room_there_is():
     pipe = pipeline(max_streams=5)
     for i in range(300):
@@ -344,6 +373,128 @@ def test_finishing_closes_every_bout_with_the_reason_and_may_be_repeated():
     assert [e.stream for e in left] == ["a", "b"]
     assert pipe.evidence() == {}
     assert pipe.finish("shutdown") == []
+
+
+# -- paused, renewed, without a gyroscope ------------------------------------------------------
+
+
+def statuses(events):
+    return [(e.previous, e.status) for e in events if e.kind == "status"]
+
+
+def test_a_paused_stream_closes_its_bout_counts_what_comes_and_says_nothing_until_resumed():
+    pipe = pipeline()
+    parts = seconds(*moving(60))
+    before = [e for part in parts[:20] for e in pipe.feed(part)]
+    paused = pipe.pause("s")
+    assert [(e.kind, e.reason) for e in paused if e.kind == "exit"] == [("exit", "paused")]
+    assert statuses(paused) == [("ok", "paused")]
+    assert pipe.pause("s") == []
+    assert [e for part in parts[20:30] for e in pipe.feed(part)] == []
+    assert pipe.tick("s") == []
+    assert pipe.counts["paused"] == 2 * 500  # both sensors
+    assert (pipe.state("s").status, pipe.state("s").activity) == ("paused", None)
+    resumed = pipe.resume("s")
+    assert statuses(resumed) == [("paused", "checking")]
+    after = [e for part in parts[30:] for e in pipe.feed(part)] + pipe.finish("shutdown")
+    assert statuses(after)[0] == ("checking", "ok")
+    events = before + paused + resumed + after
+    check_events(events, LABELS)
+    assert not any(e.t_start < parts[30][0].t[0] for e in after if e.kind == "enter")
+    with pytest.raises(ValueError, match="s is not paused"):
+        pipe.resume("s")
+    with pytest.raises(ValueError, match="nothing has come from other"):
+        pipe.pause("other")
+
+
+def test_a_stream_that_was_rejected_is_so_again_when_it_is_resumed():
+    pipe = pipeline()
+    t, x = moving(20)
+    x[:, :3] /= 9.81  # in g, declared as m/s²
+    parts = seconds(t, x)
+    events = [e for part in parts[:8] for e in pipe.feed(part)]
+    assert statuses(events) == [("checking", "rejected")]
+    pipe.pause("s")
+    (back,) = pipe.resume("s")
+    assert (back.status, back.reason) == ("rejected", events[0].reason)
+    assert [e for part in parts[8:] for e in pipe.feed(part)] == []
+
+
+def test_a_pause_is_remembered_by_the_next_pipeline_which_tells_it_with_the_first_sample():
+    first, second = pipeline(), pipeline()
+    parts = seconds(*moving(10))
+    first.feed(parts[0])
+    first.pause("s")
+    assert first.memory("s") == {"paused": True}
+    second.remember("s", first.memory("s"))
+    assert second.paused() == {"s"}
+    events = [e for part in parts for e in second.feed(part)]
+    assert statuses(events) == [("checking", "paused")]
+    assert second.counts["paused"] == 2 * 500
+    with pytest.raises(ValueError, match="s is paused: resume it first"):
+        second.calibrate("s")
+    assert statuses(second.resume("s")) == [("paused", "checking")]
+
+
+def test_only_streams_for_which_something_changed_begin_anew():
+    chosen = dict.fromkeys("ab", (FAKE, DecisionSettings()))
+    pipe = Pipeline(lambda name: chosen[name])
+    t, x = moving(60)
+    parts = {name: seconds(t, x, stream=name) for name in "ab"}
+    events = [e for i in range(25) for name in "ab" for e in pipe.feed(parts[name][i])]
+    other = {**chosen, "b": (FakeClassifier(name="other"), DecisionSettings())}
+    unchanged = pipe.reconfigure(chosen.get, lambda _: ("x", "y", "z"), lambda _: None, 10)
+    assert unchanged == []
+    assert pipe.reconfigure(other.get, lambda _: ("x", "y", "z"), lambda _: None, 10) == ["b"]
+    renewed = pipe.renew("b")
+    (exit_, checked) = renewed
+    assert (exit_.stream, exit_.kind, exit_.reason) == ("b", "exit", "changed")
+    assert (checked.stream, checked.previous, checked.status) == ("b", "ok", "checking")
+    rest = [e for i in range(25, 60) for name in "ab" for e in pipe.feed(parts[name][i])]
+    events += renewed + rest + pipe.finish("end_of_data")
+    of_a = [e for e in events if e.stream == "a"]
+    of_b = [e for e in events if e.stream == "b"]
+    assert text(of_a) == text(fed(pipeline(), parts["a"]))
+    check_events(of_b, LABELS)
+    later = [e.model for e in of_b if e.t_decided > exit_.t_decided]
+    assert set(later) == {other["b"][0].card.identity}
+    assert pipe.renew("unknown") == []
+
+
+WITHOUT = FakeClassifier(name="accel", wanted=ACCEL_ONLY)
+
+
+def doing_without():
+    choice = FAKE, DecisionSettings()
+    other = WITHOUT, DecisionSettings()
+    return Pipeline(lambda _: choice, without_gyro=lambda _: other)
+
+
+def accel_only(message):
+    return [batch for batch in message if batch.sensor != "gyro"]
+
+
+def test_a_stream_without_a_gyroscope_is_told_by_a_model_that_needs_none_from_its_first_sample():
+    parts = [accel_only(part) for part in seconds(*moving(40))]
+    events = fed(doing_without(), parts)
+    meant = Pipeline(lambda _: (WITHOUT, DecisionSettings()))
+    assert text(events) == text(fed(meant, parts))
+    assert activities(events)
+    short = fed(doing_without(), parts[:3])  # told by the end only
+    assert statuses(short) == [("checking", "ok")]
+    assert statuses(fed(pipeline(), parts[:5])) == [("checking", "rejected")]
+
+
+def test_the_model_that_was_wanted_takes_over_once_a_gyroscope_comes():
+    pipe = doing_without()
+    parts = seconds(*moving(40))
+    feed = [accel_only(part) for part in parts[:15]] + parts[15:]
+    events = fed(pipe, feed)
+    check_events(events, LABELS)
+    models = list(dict.fromkeys(e.model for e in events))
+    assert models == [WITHOUT.card.identity, FAKE.card.identity]
+    took_over = next(e for e in events if e.model == FAKE.card.identity)
+    assert took_over.t_start <= int(parts[20][0].t[0])
 
 
 def test_the_next_run_opens_new_bouts_from_the_grid_it_finds():
@@ -433,3 +584,41 @@ def test_a_clock_that_jumps_every_second_is_no_activity():
     check_events(events, LABELS)
     assert activities(events) == []
     assert pipe.counts["jump"] > 20
+
+
+# -- cut and resumed ---------------------------------------------------------------------------
+
+
+def test_a_stream_goes_on_in_another_pipeline_where_it_was_left():
+    feed = seconds(*moving(60))
+    whole = text(fed(pipeline(), feed))
+    first, second = pipeline(), pipeline()
+    events = [event for message in feed[:33] for event in first.feed(message)]
+    second.restore("s", json.loads(json.dumps(first.checkpoint("s"), allow_nan=False)))
+    assert second.state("s") == first.state("s")
+    assert text(events + fed(second, feed[33:])) == whole
+
+
+def test_a_paused_stream_is_paused_after_it_was_restored():
+    first, second = pipeline(), pipeline()
+    first.feed(seconds(*moving(20))[0])
+    first.pause("s")
+    second.restore("s", first.checkpoint("s"))
+    assert second.resume("s")
+
+
+def test_a_checkpoint_of_another_model_or_none_at_all_is_refused():
+    pipe, other = pipeline(), pipeline(FakeClassifier(name="other"))
+    with pytest.raises(ValueError, match="nothing has come from s"):
+        pipe.checkpoint("s")
+    pipe.feed(seconds(*moving(20))[0])
+    checkpoint = pipe.checkpoint("s")
+    for pipe_, state in [
+        (other, checkpoint),
+        (pipeline(), {**checkpoint, "version": 0}),
+        (pipeline(), {**checkpoint, "state": 5}),
+        (pipeline(), {}),
+    ]:
+        with pytest.raises(ValueError, match="checkpoint of s"):
+            pipe_.restore("s", state)
+        assert pipe_.state("s") is None

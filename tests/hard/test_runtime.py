@@ -5,6 +5,7 @@ that each message fed is seen at the sinks.
 """
 
 import contextlib
+import json
 import queue
 import shutil
 import signal
@@ -23,9 +24,8 @@ import numpy as np
 import pytest
 
 from hard.api import (
-    NS_PER_S,
-    Annotation,
     Declared,
+    Description,
     Event,
     PluginConfig,
     SampleBatch,
@@ -37,15 +37,9 @@ from hard.api import (
     UnusableInput,
 )
 from hard.eventlog import EventLog
-from hard.runtime import (
-    REPEAT_S,
-    Inbox,
-    Runtime,
-    RuntimeOptions,
-    Silence,
-    SinkThread,
-    StateBoard,
-)
+from hard.runtime import REPEAT_S, Runtime, RuntimeOptions
+from hard.states import StateBoard
+from hard.threads import SinkThread
 
 PATIENCE_S = 10
 
@@ -115,6 +109,12 @@ class Decider:
 
     def state(self, stream):
         return state(stream, 0) if stream in self.opened else state(stream, 0, None)
+
+    def evicted(self):
+        return []
+
+    def memories(self):
+        return {}
 
     def evidence(self):
         return {stream: bout.t_start for stream, bout in self.opened.items()}
@@ -294,112 +294,6 @@ def manager(tmp_path, monkeypatch):
         listening.settimeout(PATIENCE_S)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         yield listening
-
-
-# -- the inbox -------------------------------------------------------------------------------
-
-
-def test_the_oldest_message_is_dropped_and_counted_at_the_bound(caplog):
-    inbox = Inbox(3, 1000, 10.0)
-    for n in range(5):
-        inbox.put([batch("phone-1", n, samples=2)])
-    assert [int(inbox.take(0)[0].t[0]) for _ in range(3)] == [2, 3, 4]
-    assert inbox.take(0) is None
-    assert inbox.counts == {"dropped_messages": 2, "dropped_samples": 4}
-    assert len(caplog.records) == 1
-
-
-def test_samples_are_bounded_too():
-    inbox = Inbox(100, 10, 10.0)
-    for n in range(3):
-        inbox.put([batch("phone-1", n, samples=4), Annotation("phone-1", 0, "walking")])
-    inbox.put([batch("phone-1", 9, samples=11)])
-    assert [int(inbox.take(0)[0].t[0]) for _ in range(2)] == [1, 2]
-    assert inbox.counts == {"dropped_messages": 2, "dropped_samples": 15}
-
-
-def test_after_closing_nothing_comes_in_and_the_rest_comes_out():
-    inbox = Inbox(100, 100, 10.0)
-    inbox.put([batch("phone-1", 1)])
-    inbox.close()
-    inbox.put([batch("phone-1", 2)])
-    assert not inbox.exhausted
-    assert inbox.take(0)[0].t[0] == 1
-    assert inbox.exhausted
-    assert inbox.counts["dropped_messages"] == 1
-
-
-@pytest.mark.parametrize(
-    ("years", "said"),
-    [(-53, "53 years behind"), (54, "54 years ahead of"), (-1.5, "548 days behind")],
-)
-def test_a_clock_far_off_is_told_once_of_each_stream_and_stays_in_its_status(caplog, years, said):
-    inbox = Inbox(100, 100, 10.0)
-    now_ns = 1_750_000_000 * NS_PER_S
-    for n in range(3):
-        stamp_ns = now_ns + round(years * 365.25) * 86_400 * NS_PER_S + n
-        inbox.put([replace(batch("phone-1", stamp_ns), t_received_ns=now_ns + n)])
-    sentence = f"its clock is {said} this machine's"
-    assert inbox.streams()["phone-1"]["clock"] == sentence
-    assert [sentence in record.message for record in caplog.records] == [True]
-    assert inbox.counts == {"clocks_far_off": 1}
-    inbox.put([replace(batch("phone-1", now_ns), t_received_ns=now_ns)])
-    assert "clock" not in inbox.streams()["phone-1"]
-
-
-@pytest.mark.parametrize(
-    ("stamp_s", "received_s", "clock"),
-    [
-        (1_750_000_000 - 80_000, 1_750_000_000, "epoch"),  # late, by less than a day
-        (7, 1_750_000_000, "device"),  # since the phone's boot
-        (1_750_000_000, 100, "epoch"),  # this machine has no clock of its own yet
-        (7, None, "epoch"),  # a file
-    ],
-)
-def test_a_clock_that_cannot_be_compared_is_not_doubted(caplog, stamp_s, received_s, clock):
-    inbox = Inbox(100, 100, 10.0)
-    received_ns = received_s and received_s * NS_PER_S
-    declared = Declared("m/s2", clock=clock)
-    sent = batch("phone-1", stamp_s * NS_PER_S)
-    inbox.put([replace(sent, t_received_ns=received_ns, declared=declared)])
-    assert "clock" not in inbox.streams()["phone-1"]
-    assert not caplog.records
-
-
-def test_what_no_source_may_emit_is_refused():
-    with pytest.raises(TypeError, match="SampleBatch and Annotation only"):
-        Inbox(1, 1, 1.0).put(["walking"])
-
-
-def test_silence_comes_after_all_that_arrived_before_it():
-    inbox = Inbox(100, 100, 0.0)
-    inbox.put([batch("phone-1", 1)])
-    inbox.put([batch("phone-2", 1)])
-    time_passed = threading.Event()
-    assert not time_passed.wait(0.01)
-    inbox.put([batch("phone-3", 1, max_delay_s=60.0)])
-    taken = [inbox.take(0) for _ in range(5)]
-    order = [each.stream if isinstance(each, Silence) else each[0].t[0] for each in taken]
-    assert order == [1, "phone-1", 1, "phone-2", 1]
-    assert inbox.take(0) is None  # phone-3 may yet be a minute late
-
-
-# -- states ----------------------------------------------------------------------------------
-
-
-def test_readers_see_changes_since_they_last_looked_and_newcomers_everything():
-    board = StateBoard()
-    board.show("a", state("a", 1))
-    board.show("b", state("b", 1))
-    version, seen = board.since(0)
-    assert [each.stream for each in seen] == ["a", "b"]
-    board.show("b", state("b", 2))
-    assert board.since(version) == (version, [])
-    board.show("a", state("a", 3, "sitting"))
-    assert board.since(version)[1] == [state("a", 3, "sitting")]
-    assert board.since(0)[1] == [state("b", 2), state("a", 3, "sitting")]
-    board.show("b", None)
-    assert board.streams() == ["a"]
 
 
 # -- sources ---------------------------------------------------------------------------------
@@ -639,6 +533,118 @@ def test_a_sink_thread_works_alone_as_replay_uses_it():
         assert thread.cursor.backlog == 0
 
 
+class Showing(Collected):
+    """Tells in order all that it is told to show."""
+
+    def __init__(self):
+        super().__init__("showing")
+        self.shown = []
+
+    def _show(self, *what):
+        with self.changed:
+            self.shown.append(what)
+            self.changed.notify_all()
+        if not self.present:
+            raise SinkUnavailable("gone")
+
+    def open(self):
+        self._show("open")
+
+    def describe(self, description):
+        self._show("describe", description.stream, description.model)
+
+    def update(self, state):
+        self._show("update", state.stream)
+
+    def summarise(self, summary):
+        self._show("summarise", summary.stream, summary.date)
+
+    def retire(self, stream):
+        self._show("retire", stream)
+
+    def forget(self, stream):
+        self._show("forget", stream)
+
+    def report(self, health):
+        self._show("report", health["degraded"])
+
+
+def described(stream):
+    return Description(stream, stream, "m", ("walking", "sitting"), ("sitting",))
+
+
+@contextlib.contextmanager
+def shown_to(sink, states, **more):
+    log = EventLog(None)
+    thread = SinkThread(sink, log.cursor(sink.name), states, describe=described, **more)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        thread.finish(PATIENCE_S)
+        assert thread.join(PATIENCE_S)
+        log.close()
+
+
+def test_a_sink_learns_what_a_stream_is_called_before_what_it_is_and_when_its_model_changes():
+    sink, states = Showing(), StateBoard()
+    states.show("phone-1", state("phone-1", 1))
+    with shown_to(sink, states):
+        sink.until(lambda: sink.shown[-1] == ("update", "phone-1"))
+        states.show("phone-1", state("phone-1", 2, "sitting"))
+        sink.until(lambda: sink.shown[-2:] == [("update", "phone-1")] * 2)
+        states.show("phone-1", replace(state("phone-1", 3), model="m2"))
+        sink.until(lambda: sink.shown.count(("update", "phone-1")) == 3)
+    described = ("describe", "phone-1", "m")  # the model that `describe` told
+    update = ("update", "phone-1")
+    assert sink.shown == [("open",), described, update, update, described, update]
+
+
+def test_a_sink_that_is_away_forgets_a_stream_when_it_is_back():
+    sink, states = Showing(), StateBoard()
+    sink.present = False
+    with shown_to(sink, states) as thread:
+        done = thread.forget("phone-1")
+        sink.until(lambda: sink.shown == [("open",)])
+        assert not done.is_set()
+        sink.present = True
+        assert done.wait(PATIENCE_S)
+    assert sink.shown == [("open",), ("open",), ("forget", "phone-1")]
+
+
+def test_a_stream_that_made_room_is_retired_again_after_each_open_until_it_comes_back():
+    sink, states = Showing(), StateBoard()
+    states.show("phone-1", state("phone-1", 1))
+    states.show("phone-1", None)
+    with shown_to(sink, states):
+        sink.until(lambda: sink.shown == [("open",), ("retire", "phone-1")])
+        states.show("phone-1", state("phone-1", 2))
+        sink.until(lambda: sink.shown[-1] == ("update", "phone-1"))
+    with shown_to(sink, states):
+        sink.until(lambda: sink.shown[-1] == ("update", "phone-1"))
+    assert sink.shown.count(("retire", "phone-1")) == 1
+
+
+def test_a_sink_is_told_the_health_at_once_and_when_what_is_degraded_changes():
+    sink, told = Showing(), {"degraded": None}
+    with shown_to(sink, StateBoard(), health=lambda: dict(told)):
+        sink.until(lambda: sink.shown == [("open",), ("report", None)])
+        told["degraded"] = "the disk is full"
+        sink.until(lambda: sink.shown[-1] == ("report", "the disk is full"))
+    assert len(sink.shown) == 3
+
+
+def test_clearing_a_stream_tells_which_sinks_have_done_so(path):
+    present, away = Showing(), Collected("away")
+    away.present = False
+    source = Played("mqtt", then(emits("phone-1", 1), idles))
+    with Running(path, [source], [present, away]) as running:
+        present.until(lambda: ("update", "phone-1") in present.shown)
+        assert running.runtime.clear("phone-1", 0.5) == {"showing": True, "away": False}
+        assert present.shown[-1] == ("forget", "phone-1")
+        assert running.runtime.status(10)["streams"][0]["status"] is None
+
+
 # -- shutdown --------------------------------------------------------------------------------
 
 
@@ -816,8 +822,10 @@ def test_the_watchdog_is_not_fed_while_the_pipeline_hangs(path, manager, monkeyp
         while heard(manager, 0.4) is not None:  # eight times as long as between two feeds
             pass
         assert "pipeline: makes no progress, the watchdog is no longer fed" in caplog.text
+        assert running.runtime.unhealthy() == ["pipeline makes no progress"]
         pipeline.released.set()
         assert heard(manager, PATIENCE_S) == "WATCHDOG=1"
+        assert running.runtime.unhealthy() == []
         assert running.thread.is_alive()
 
 
@@ -846,6 +854,62 @@ def test_what_failed_and_a_log_that_cannot_be_written_stand_in_the_status(path):
             "0 streams, 0 events, backlog 0; degraded: the event log cannot be written"
             "; failed: file"
         )
+        assert running.runtime.unready() == ["the event log cannot be written"]
         other.rollback()
         assert running.log.wait(0, PATIENCE_S)
-        assert running.runtime._status() == "0 streams, 0 events, backlog 0; failed: file"
+        assert running.runtime.unready() == []
+        assert running.runtime._status() == "0 streams, 0 events, backlog 0; degraded: failed: file"
+
+
+def test_without_a_source_that_runs_and_while_it_stops_it_is_not_ready(path):
+    away = Played("mqtt", raises(SourceUnavailable("gone")))
+    with Running(path, [away]) as running:
+        assert away.running.wait(PATIENCE_S)
+        until(lambda: running.runtime.unready() == ["no source runs"])
+        running.runtime.stop()
+        until(lambda: "it is stopping" in running.runtime.unready())
+        assert running.ended() == 0
+
+
+def test_the_figures_tell_how_old_the_oldest_event_is_that_a_sink_has_not_had(path):
+    fast, slow = Collected("fast"), Keeping("slow")
+    source = Played("mqtt", then(emits("phone-1", *range(8)), idles))
+    with Running(path, [source], [fast, slow]) as running:
+        slow.until(lambda: len(slow.events) == 9)
+        until(lambda: running.runtime.figures()["backlog_s"]["slow"] > 0)
+        figures = running.runtime.figures()
+        assert json.loads(json.dumps(figures)) == figures
+        assert figures["samples"] == {"accel": 8}
+        assert (figures["events"], figures["streams"]) == (9, {"ok": 1})
+        assert figures["backlog"]["slow"] == 9
+        assert figures["up"] == {"mqtt": True, "fast": True, "slow": True}
+        for seq in range(1, 10):
+            slow.confirms[0](seq)
+        until(lambda: set(running.runtime.figures()["backlog_s"].values()) == {0.0})
+
+
+def until(condition):
+    end_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end_s
+        time.sleep(0.01)
+
+
+def test_the_health_tells_what_is_behind_away_and_dropped(path):
+    sink = Collected("home")
+    sink.present = False
+    emitting = Played("mqtt", then(emits("phone-1", 1), idles))
+    with Running(path, [emitting], [sink]) as running:
+        sink.until(lambda: "close" in sink.calls)
+        assert running.log.wait(1, PATIENCE_S)
+        health = running.runtime.health()
+        assert json.loads(json.dumps(health)) == health
+        assert health["backlog"] == {"home": 2}
+        assert (health["streams"], health["events"]) == (1, 2)
+        assert (health["dropped_samples"], health["dropped_events"]) == (0, 0)
+        assert health["degraded"] == "away: home"
+        assert 10 < health["rss_mb"] < 2000
+        assert 0 <= health["uptime_s"] < 6 * PATIENCE_S
+        sink.present = True
+        sink.until(lambda: len(sink.events) == 2)
+    assert running.runtime.health()["degraded"] is None

@@ -121,8 +121,6 @@ def test_the_daemon_shows_its_sinks_the_days(tmp_path):
         summaries=board(),
     )
     assert runtime.run() == 0
-    last = {day.date: day for day in sink.days}
-    assert list(last) == ["2024-01-01", "2024-01-02"]
-    assert sum(last["2024-01-01"].activity_s.values()) > 50
-    assert last["2024-01-02"].activity_s["walking"] > 40
+    # Whether it opened before midnight is chance: one that opens late is shown the newest day only.
     assert sink.days[-1].date == "2024-01-02"
+    assert sink.days[-1].activity_s["walking"] > 40

@@ -1,5 +1,8 @@
 """Time zones by name, and this machine's."""
 
+import os
+import subprocess
+import sys
 from datetime import UTC
 
 import pytest
@@ -10,6 +13,13 @@ from hard.zones import machine_zone, zone_named
 def test_a_zone_is_found_by_its_name():
     assert str(zone_named("Europe/Berlin")) == "Europe/Berlin"
     assert str(zone_named("UTC")) == "UTC"
+
+
+def test_a_machine_without_zones_knows_them_all_the_same():
+    code = "from hard.zones import zone_named; print(zone_named('Europe/Berlin'))"
+    bare = {**os.environ, "PYTHONTZPATH": ""}
+    told = subprocess.check_output([sys.executable, "-c", code], env=bare, text=True)
+    assert told == "Europe/Berlin\n"
 
 
 @pytest.mark.parametrize("name", ["Berlin", "", "../etc/passwd", "Europe"])

@@ -1,6 +1,4 @@
-"""What the tests of several sources share: a running source, a free port."""
-
-import socket
+"""What the tests of several sources share: a running source."""
 
 import pytest
 
@@ -19,9 +17,3 @@ def running():
     yield start
     for run in runs:
         run.stop()
-
-
-@pytest.fixture
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]

@@ -60,6 +60,20 @@ def test_a_good_configuration_ends_with_ok_beside_what_is_in_force(tmp_path):
     assert done.stderr == "hard.toml: ok (sim, out); hard doctor tries them out\n"
 
 
+def test_a_credential_is_noted_as_known_to_the_service_only(tmp_path, monkeypatch):
+    home = '[sinks.home]\nplugin = "mqtt"\nusername = "me"\npassword_file = "credential:mqtt"\n'
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    note = (
+        "note: sinks.home.password_file: a credential of systemd, to be checked in the service only"
+    )
+    done = checked(tmp_path, WEARER + home)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (0, note)
+    (tmp_path / "mqtt").write_text("secret")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    done = checked(tmp_path, WEARER + home)
+    assert (done.returncode, "note:" in done.stderr) == (0, False)
+
+
 def test_check_refuses_a_state_folder_whose_control_socket_would_be_too_long(tmp_path):
     done = checked(tmp_path, f'{WEARER}[hard]\nstate_dir = "{"deep" * 30}"\n')
     assert (done.returncode, done.stdout) == (78, "")

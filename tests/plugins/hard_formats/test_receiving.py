@@ -4,7 +4,7 @@ from collections import Counter
 
 from hard.api import Annotation
 from hard_formats.devices import AT_ONCE_S
-from hard_formats.messages import Decoded, Options, Refused, decode
+from hard_formats.messages import Decoded, Options, Refused, decode, decode_label
 from hard_formats.receiving import ReceivingConfig, Reception
 from tests.plugins.hard_formats.phone_messages import T0, T_RECEIVED, sample, sensor_logger
 
@@ -28,6 +28,10 @@ def reception(**config):
 def sent(device, *entries, named="wrist-1"):
     payload = sensor_logger(*(entries or [sample("gyroscope")]), deviceId=device)
     return lambda: decode(payload, Options(), named=named, t_received_ns=T_RECEIVED)
+
+
+def label_of(stream):
+    return lambda: decode_label(b"walking", stream, T_RECEIVED)
 
 
 def test_a_second_device_becomes_a_stream_of_its_own_and_both_ids_are_said():
@@ -85,6 +89,18 @@ def test_the_longest_name_leaves_room_for_the_second_device():
     second = taking.take(sent("b", named=long), "topic", 0.0)
     assert len(second.stream) == 64
     assert second.stream != long
+
+
+def test_a_label_takes_no_streams_place_but_must_be_allowed():
+    receiving, counts = reception(max_streams=1, allow=["wrist-*", "nobody-*"])
+    for n in range(3):
+        taken = receiving.take(label_of(f"nobody-{n}"), "topic", 1.0)
+        assert [label.text for label in taken.message] == ["walking"]
+    assert not isinstance(receiving.take(sent("phone-a"), "topic", 2.0), Refused)
+    beyond = receiving.take(sent("phone-a", named="wrist-2"), "topic", 3.0)
+    assert beyond.reason == "too_many_streams"
+    receiving.take(label_of("stranger"), "topic", 4.0)
+    assert counts.counts == {"too_many_streams": 1, "not_allowed": 1}
 
 
 def test_a_bug_of_a_decoder_costs_one_message():

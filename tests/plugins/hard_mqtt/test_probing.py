@@ -136,6 +136,7 @@ def test_tls_is_a_stage_of_its_own(stopped_broker, certificates):
         ("tcp", True),
         ("tls", True),
         ("login", True),
+        ("publish", True),
     ]
     assert "valid until Jan  1 00:00:00 2040" in stages[2].detail
     *_, stage = probed(source_at(port, tls=True, ca_file=other))
@@ -154,3 +155,17 @@ def test_a_probe_does_not_throw_out_an_instance_at_work(broker):
     assert probed(sink_at(broker.port))[-1].ok
     sink.check()
     sink.close()
+
+
+def test_an_acl_that_denies_the_sink_its_topics_is_seen(stopped_broker, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("right")
+    secret.chmod(0o600)
+    stopped_broker.login("hard", "right", "topic read hard/#")
+    stopped_broker.start()
+    login = {"username": "hard", "password_file": str(secret)}
+    *_, stage = probed(sink_at(stopped_broker.port, **login))
+    assert (stage.name, stage.ok) == ("publish", False)
+    assert "ACL" in stage.remedy
+    *_, stage = probed(sink_at(stopped_broker.port, protocol="3.1.1", **login))
+    assert (stage.name, stage.ok) == ("publish", None)  # it would say that all is well

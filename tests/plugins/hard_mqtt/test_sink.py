@@ -1,19 +1,42 @@
 """`MqttSink` against a real mosquitto."""
 
+import contextlib
 import json
+import socket
 import threading
 import time
 from dataclasses import replace
 
 import pytest
 
-from hard.api import DaySummary, SinkUnavailable
+from hard.api import DaySummary, Description, SinkUnavailable
 from hard.testing import check_sink, sample_events, sample_state
 from hard_mqtt import MqttSink
 
 STATUS = "hard/pi/status"
 EVENT = "hard/pi/conformance/event"
 STATE = "hard/pi/conformance/state"
+AVAILABILITY = "hard/pi/conformance/availability"
+NODE_CONFIG = "homeassistant/device/hard_pi/config"
+STREAM_CONFIG = "homeassistant/device/hard_pi_conformance/config"
+DESCRIPTION = Description("conformance", "Anna", "m@1", ("walking", "sitting"), ("sitting",))
+
+
+SUMMARY = "hard/pi/conformance/summary"
+DAY = DaySummary(
+    stream="conformance",
+    date="2026-05-01",
+    timezone="Europe/Berlin",
+    t_start=0,
+    t_end=86_400 * 10**9,
+    t=3600 * 10**9,
+    activity_s={"walking": 60.0},
+    bouts={"walking": 1},
+    longest_rest=None,
+    no_data_s=0.0,
+    first_seen=0,
+    last_seen=60 * 10**9,
+)
 
 
 def sink_of(broker, kind=MqttSink, **config):
@@ -66,13 +89,15 @@ def test_an_early_subscriber_sees_online_state_event_offline(broker, opened):
     (event,) = sample_events(1)
     sink.write([event], lambda _: None)
     sink.close()
-    (status, state, published, offline) = watcher.all_seen()
+    status, available, state, published, away, offline = watcher.all_seen()
     assert status == (STATUS, b"online", False)
+    assert available == (AVAILABILITY, b"online", False)
     assert state[0] == STATE
     assert json.loads(state[1]) == sample_state().payload()
     assert published[0] == EVENT
     assert json.loads(published[1]).items() >= event.payload().items()
     assert json.loads(published[1])["late"] is True
+    assert away == (AVAILABILITY, b"offline", False)
     assert offline == (STATUS, b"offline", False)
 
 
@@ -82,7 +107,7 @@ def test_a_late_subscriber_sees_status_and_state_but_no_event(broker, opened):
     sink.write(sample_events(3), lambda _: None)
     sink.drain(10)
     late = {topic: (body, retained) for topic, body, retained in broker.watch("#").all_seen()}
-    assert set(late) == {STATUS, STATE}
+    assert set(late) == {STATUS, STATE, AVAILABILITY, NODE_CONFIG}
     assert late[STATUS] == (b"online", True)
     sink.close()
     assert broker.watch(STATUS).all_seen() == [(STATUS, b"offline", True)]
@@ -212,19 +237,31 @@ class Impatient(MqttSink):
     retry_refused_s = 0.1
 
 
-def test_an_event_that_the_acl_denies_is_kept_counted_and_tried_again(
-    stopped_broker, tmp_path, caplog
-):
+def logged_in(broker, tmp_path, acl, kind=MqttSink, **config):
+    """Start a broker that lets only us in, with these rights; return a sink that may log in."""
     secret = tmp_path / "secret"
     secret.write_text("right")
     secret.chmod(0o600)
+    broker.login("hard", "right", acl)
+    broker.start()
+    return sink_of(broker, kind, username="hard", password_file=str(secret), **config)
+
+
+def until(happened, timeout_s=10.0):
+    deadline_s = time.monotonic() + timeout_s
+    pause = threading.Event()
+    while not happened():
+        assert time.monotonic() < deadline_s, "it did not happen in time"
+        pause.wait(0.02)
+
+
+def test_an_event_that_the_acl_denies_is_kept_counted_and_tried_again(
+    stopped_broker, tmp_path, caplog
+):
     acl = "topic readwrite hard/pi/status\ntopic readwrite hard/pi/allowed/event"
-    stopped_broker.login("hard", "right", acl)
-    stopped_broker.start()
-    sink, confirmed = (
-        sink_of(stopped_broker, Impatient, username="hard", password_file=str(secret)),
-        [],
-    )
+    quiet = {"homeassistant": False}
+    sink = logged_in(stopped_broker, tmp_path, acl, Impatient, **quiet)
+    confirmed = []
     sink.open()
     sink.write(sample_events(2, 1, "denied"), confirmed.append)
     sink.write(sample_events(1, 3, "allowed"), confirmed.append)
@@ -233,8 +270,28 @@ def test_an_event_that_the_acl_denies_is_kept_counted_and_tried_again(
     assert sink.counts == {"refused": 2}
     assert len(caplog.messages) == 1
     assert "hard/pi/denied/event" in caplog.text
-    assert "ACL" in caplog.text
-    assert "refused events" in checked_until_gone(sink, timeout_s=2)
+    assert "ACL" in sink.trouble
+
+    def again():
+        sink.check()
+        return sink.counts["refused"] >= 8
+
+    began_s = time.monotonic()
+    until(again)  # after 0.1, 0.2 and 0.4 s
+    assert time.monotonic() - began_s > 0.6
+    stopped_broker.rights("hard", "topic readwrite hard/#")
+    until(lambda: sink.check() or sorted(confirmed) == [1, 2, 3])
+    assert sink.trouble is None
+    sink.close()
+
+
+def test_what_the_acl_denies_to_home_assistant_costs_no_event(stopped_broker, tmp_path, caplog):
+    sink, confirmed = logged_in(stopped_broker, tmp_path, "topic readwrite hard/#"), []
+    sink.open()
+    sink.write(sample_events(3), confirmed.append)
+    sink.drain(10)
+    assert confirmed == [1, 2, 3]
+    assert "homeassistant = false" in caplog.text
     sink.close()
 
 
@@ -247,31 +304,262 @@ def test_a_confirm_that_fails_is_noticed_and_not_a_silent_zombie(opened):
     assert "a bug of the caller" in checked_until_gone(sink, timeout_s=5)
 
 
-def test_a_second_sink_with_our_id_is_named_as_the_cause(opened):
-    first = opened(client_id="same")
-    opened(client_id="same")
-    assert "client_id" in checked_until_gone(first, timeout_s=5)
+def test_two_daemons_with_one_id_notice_it_and_do_not_fight(opened, caplog):
+    sinks = [opened(client_id="same"), opened(client_id="same")]
+    takeovers, pause = 0, threading.Event()
+    while "client_id 'same'" not in caplog.text:
+        for sink in sinks:
+            try:
+                sink.check()
+            except SinkUnavailable:
+                takeovers += 1
+                sink.close()
+                sink.open()
+        pause.wait(0.02)
+        assert takeovers < 10
+    assert "going on as 'pi-sink-out-" in caplog.text
+    for sink in sinks:  # the one that has noticed leaves the id to the other
+        with contextlib.suppress(SinkUnavailable):
+            sink.check()
+            continue
+        sink.close()
+        sink.open()
+    confirmed = []
+    for sink in sinks:
+        sink.write(sample_events(20), confirmed.append)
+        sink.drain(10)
+        sink.check()
+    assert sorted(confirmed) == sorted([*range(1, 21)] * 2)
+    assert sum(sink.counts["id_taken"] for sink in sinks) == 1
+
+
+# -- what is retained ------------------------------------------------------------------------
+
+
+def retained_at(broker):
+    return {topic: body for topic, body, _ in broker.watch("#").all_seen()}
+
+
+def test_everything_retained_is_published_on_every_connection_availability_first(broker, opened):
+    sink = opened()
+    sink.drain(10)
+    for _ in range(2):
+        watcher = broker.watch("#")
+        watcher.all_seen()  # what was there before
+        sink.close()
+        sink.open()
+        sink.describe(DESCRIPTION)
+        sink.update(sample_state())
+        sink.report({"degraded": None, "streams": 1})
+        sink.drain(10)
+        in_order = [STATUS, NODE_CONFIG, AVAILABILITY, STREAM_CONFIG, STATE, "hard/pi/health"]
+        seen = [(topic, body) for topic, body, _ in watcher.all_seen()]
+        last_word = seen.index((STATUS, b"offline"))
+        assert [topic for topic, _ in seen[last_word + 1 :]] == in_order
+    health = json.loads(retained_at(broker)["hard/pi/health"])
+    assert health == {"schema": 1, "node": "pi", "degraded": None, "streams": 1}
+
+
+@pytest.mark.parametrize(
+    ("status", "availability"),
+    [("ok", b"online"), ("checking", b"online"), ("no_data", b"offline"), ("rejected", b"offline")],
+)
+def test_a_stream_is_available_while_it_sends_something_usable(
+    broker, opened, status, availability
+):
+    sink = opened()
+    sink.update(replace(sample_state(), status=status))
+    sink.drain(10)
+    assert retained_at(broker)[AVAILABILITY] == availability
+
+
+def test_a_stream_that_made_room_is_unavailable(broker, opened):
+    sink = opened()
+    sink.describe(DESCRIPTION)
+    sink.update(sample_state())
+    sink.retire("conformance")
+    sink.drain(10)
+    assert retained_at(broker)[AVAILABILITY] == b"offline"
+    assert STREAM_CONFIG in retained_at(broker)
+
+
+@pytest.mark.parametrize("how", ["forget", "retire"])
+def test_of_a_forgotten_stream_nothing_is_left_until_it_sends_again(broker, opened, how):
+    sink = opened(remove_evicted=True)
+    sink.describe(DESCRIPTION)
+    sink.update(sample_state())
+    sink.summarise(DAY)
+    sink.drain(10)
+    assert {STATE, AVAILABILITY, SUMMARY, STREAM_CONFIG} <= set(retained_at(broker))
+    getattr(sink, how)("conformance")
+    sink.summarise(DAY)
+    sink.drain(10)
+    assert set(retained_at(broker)) == {STATUS, NODE_CONFIG}
+    sink.describe(DESCRIPTION)
+    sink.update(sample_state())
+    sink.drain(10)
+    assert {STATE, AVAILABILITY, STREAM_CONFIG} <= set(retained_at(broker))
+
+
+def test_what_a_killed_daemon_left_online_is_corrected(broker, opened):
+    killed = opened(client_id="killed")
+    killed.update(sample_state())
+    killed.update(sample_state("elsewhere"))
+    killed.drain(10)
+    killed._publisher._client.cut()
+    sink = opened()
+    sink.update(sample_state("elsewhere"))
+    elsewhere = "hard/pi/elsewhere/availability"
+    until(lambda: sink.check() or retained_at(broker)[AVAILABILITY] == b"offline")
+    assert retained_at(broker)[elsewhere] == b"online"
+
+
+def test_all_is_announced_again_some_seconds_after_home_assistant_was_born(broker, opened):
+    sink = opened()
+    sink.describe(DESCRIPTION)
+    sink.update(sample_state())
+    sink.summarise(DAY)
+    sink.drain(10)
+    watcher = broker.watch("+/#")
+    before = set(watcher.all_seen())
+    began_s = time.monotonic()
+    watcher.publish("homeassistant/status", b"online")
+    seen = []
+
+    def announced():
+        sink.check()
+        seen.extend(topic for topic, _, _ in watcher.all_seen())
+        return SUMMARY in seen
+
+    until(announced)
+    assert 2 <= time.monotonic() - began_s < 6
+    again = [STATUS, NODE_CONFIG, AVAILABILITY, STREAM_CONFIG, STATE, SUMMARY]
+    assert [topic for topic in seen if topic in again] == again
+    assert {topic for topic, _, _ in before} == set(again)
+
+
+# -- poison ----------------------------------------------------------------------------------
+
+
+def delivered_in_spite_of(sink, events, confirmed, rounds):
+    """Write as the runtime does: again, after each ending, what is not confirmed."""
+    for attempt in range(1, rounds + 1):
+        try:
+            sink.open()
+            sink.write([e for e in events if e.seq not in confirmed], confirmed.append)
+            sink.drain(5)
+            sink.check()
+        except SinkUnavailable:
+            sink.close()
+        else:
+            return attempt
+    raise AssertionError(f"after {rounds} rounds only {sorted(confirmed)} are confirmed")
+
+
+def test_a_poisonous_event_is_set_aside_after_three_endings_and_the_others_go_on(
+    stopped_broker, caplog
+):
+    stopped_broker.limit_packets(20_000)
+    stopped_broker.start()
+    watcher = stopped_broker.watch("hard/+/+/event")
+    sink, confirmed = sink_of(stopped_broker), []
+    events = sample_events(50)
+    events[24] = replace(events[24], reason="x" * 50_000)
+    attempts = delivered_in_spite_of(sink, events, confirmed, rounds=6)
+    assert attempts <= 4
+    sink.close()
+    assert sorted(confirmed) == list(range(1, 51))
+    seen = [json.loads(body)["seq"] for _, body, _ in watcher.all_seen()]
+    assert sorted(set(seen)) == [seq for seq in range(1, 51) if seq != 25]
+    assert sink.counts["quarantined"] == 1
+    assert f"event {events[24].id} was unanswered" in caplog.text
+
+
+def test_a_poisonous_state_is_set_aside_too(stopped_broker):
+    stopped_broker.limit_packets(20_000)
+    stopped_broker.start()
+    sink, confirmed = sink_of(stopped_broker, homeassistant=False), []
+    state = replace(sample_state(), reason="x" * 50_000)
+
+    class Stated:
+        """The sink as the runtime uses it: a state after each open."""
+
+        counts = sink.counts
+        check, drain, close, write = sink.check, sink.drain, sink.close, sink.write
+
+        def open(self):
+            sink.open()
+            sink.update(state)
+
+    delivered_in_spite_of(Stated(), sample_events(3), confirmed, rounds=6)
+    sink.close()
+    assert sorted(confirmed) == [1, 2, 3]
+    assert sink.counts["quarantined"] == 1
+
+
+# -- MQTT 3.1.1 ------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def old_broker(broker):
+    """Stand before `broker` and know no MQTT 5, as mosquitto before 1.6 does; give the port."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=_serve_old, args=(server, broker.port))
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def _serve_old(server, port):
+    lines = []
+    while True:
+        try:
+            client, _ = server.accept()
+        except OSError:
+            break
+        connect = client.recv(4096)
+        if connect[8] == 5:  # the level behind the name MQTT
+            client.sendall(b"\x20\x02\x00\x01")
+            client.close()
+            continue
+        inside = socket.create_connection(("127.0.0.1", port))
+        inside.sendall(connect)
+        for ends in ((client, inside), (inside, client)):
+            lines.append(threading.Thread(target=_carry, args=ends))
+            lines[-1].start()
+    for line in lines:
+        line.join()
+
+
+def _carry(here, there):
+    with contextlib.suppress(OSError):
+        while data := here.recv(65_536):
+            there.sendall(data)
+    for end in (here, there):
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+    here.close()
+
+
+def test_a_broker_without_mqtt_5_is_spoken_to_in_3_1_1_and_that_is_said_once(broker, caplog):
+    watcher, confirmed = broker.watch("hard/+/+/event"), []
+    with old_broker(broker) as port:
+        sink = MqttSink("out", MqttSink.Config(host="127.0.0.1", port=port), node="pi")
+        for first in (1, 4):
+            sink.open()
+            sink.write(sample_events(3, first), confirmed.append)
+            sink.drain(10)
+            sink.close()
+    assert confirmed == [1, 2, 3, 4, 5, 6]
+    assert len(watcher.all_seen()) == 6
+    assert sum("does not speak MQTT 5" in line for line in caplog.messages) == 1
 
 
 def test_a_late_subscriber_sees_the_day(broker, opened):
-    day = DaySummary(
-        stream=sample_state().stream,
-        date="2026-05-01",
-        timezone="Europe/Berlin",
-        t_start=0,
-        t_end=86_400 * 10**9,
-        t=3600 * 10**9,
-        activity_s={"walking": 60.0},
-        bouts={"walking": 1},
-        longest_rest=None,
-        no_data_s=0.0,
-        first_seen=0,
-        last_seen=60 * 10**9,
-    )
     sink = opened()
-    sink.summarise(day)
+    sink.summarise(DAY)
     sink.drain(10)
-    topic = STATE.removesuffix("state") + "summary"
-    ((_, body, retained),) = broker.watch(topic).all_seen()
+    ((_, body, retained),) = broker.watch(SUMMARY).all_seen()
     assert retained
-    assert json.loads(body) == day.payload()
+    assert json.loads(body) == DAY.payload()

@@ -1,0 +1,383 @@
+"""The threads of sources and sinks: one each, named after its instance.
+
+Away means backing off and trying again, a bug means a restart within a budget, and the others
+never notice.  `hard.runtime` starts and supervises them by their `pulse`; `hard replay --publish`
+uses a `SinkThread` alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Any, Literal
+
+from hard.api import Message, Sink, SinkUnavailable, Source, SourceUnavailable, UnusableInput
+from hard.eventlog import EventLogError
+from hard.inbox import MAX_STREAMS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from hard.api import Description, StreamState
+    from hard.eventlog import Cursor
+    from hard.states import StateBoard
+    from hard.summaries import SummaryBoard
+
+__all__ = ["Budget", "PluginThread", "Pulse", "SinkThread", "SourceThread"]
+
+BACKOFF_FIRST_S = 1.0
+BACKOFF_MAX_S = 60.0
+SETTLED_S = 60.0
+"""An attempt that lasted this long was a success: the next outage backs off from the start."""
+RESTARTS = 5
+RESTARTS_WITHIN_S = 60.0
+BATCH_EVENTS = 100
+REPORT_S = 60.0
+"""Sinks are told the daemon's health this often, and when what is degraded has changed."""
+SOURCE_LIMIT_S = 30.0
+"""A source looks at `stop` every 0.5 s, but connecting to a name may take its time."""
+SINK_LIMIT_S = 15.0
+"""A sink may block for 10 s by contract."""
+
+_log = logging.getLogger(__name__)
+
+
+class Pulse:
+    """Until when a thread may be quiet before it counts as hung.
+
+    One float, written by the thread and read by the supervisor.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._quiet_until_s = math.inf
+
+    def beat(self, asleep_s: float = 0.0) -> None:
+        """Show that the thread moves; it may now sleep for `asleep_s` on purpose."""
+        self._quiet_until_s = time.monotonic() + asleep_s + self._limit_s
+
+    def rest(self) -> None:
+        """Expect nothing more: the thread is done."""
+        self._quiet_until_s = math.inf
+
+    def is_beating(self) -> bool:
+        """Tell whether the thread moved within its limit."""
+        return time.monotonic() <= self._quiet_until_s
+
+
+class _Backoff:
+    """Pauses from 1 s doubling to 60 s, each drawn evenly from zero up ("full jitter")."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+
+    def reset(self) -> None:
+        self._failures = 0
+
+    def next_s(self) -> float:
+        longest_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(self._failures, 10))
+        self._failures += 1
+        return random.uniform(0.0, longest_s)  # noqa: S311 - spreads reconnects, keeps no secret
+
+
+class Budget:
+    """Restarts of something with a bug: 5 within 60 s, then no more."""
+
+    def __init__(self) -> None:
+        self._spent_s: deque[float] = deque()
+
+    def spend(self) -> bool:
+        """Take one restart; return whether there was one left."""
+        now_s = time.monotonic()
+        while self._spent_s and self._spent_s[0] <= now_s - RESTARTS_WITHIN_S:
+            self._spent_s.popleft()
+        self._spent_s.append(now_s)
+        return len(self._spent_s) <= RESTARTS
+
+
+class PluginThread(ABC):
+    """One plugin instance in a thread of its own; errors end an attempt, seldom the thread."""
+
+    def __init__(
+        self,
+        plugin: Source[Any] | Sink[Any],
+        limit_s: float,
+        on_done: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.name = plugin.name
+        self.state: Literal["ready", "running", "away", "ended", "failed"] = "ready"
+        self._plugin = plugin
+        self._why: str | None = None
+        self.counts: Counter[str] = Counter()
+        self.pulse = Pulse(limit_s)
+        self._on_done = on_done
+        self._stop = threading.Event()
+        self._backoff = _Backoff()
+        self._budget = Budget()
+        self._outage: set[str] = set()  # the reasons told of the present one
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self.pulse.beat()
+        self._thread.start()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the thread to end, at most `timeout_s`; return whether it has."""
+        self._thread.join(max(0.0, timeout_s))
+        return not self._thread.is_alive()
+
+    @property
+    def why(self) -> str | None:
+        """Why it is away, was given up or is in trouble; None while all is well."""
+        return self._why or self._plugin.trouble
+
+    @property
+    def is_done(self) -> bool:
+        """Tell whether it ended or was given up."""
+        return self.state in {"ended", "failed"}
+
+    @abstractmethod
+    def _attempt(self) -> None:
+        """Use the plugin until it ends, is told to stop, or raises."""
+
+    def _run(self) -> None:
+        while self._survives_attempt():
+            pass
+        self.pulse.rest()
+        self._on_done()
+
+    def _survives_attempt(self) -> bool:
+        """Make one attempt; return whether to make another."""
+        began_s = time.monotonic()
+        self.state = "running"
+        try:
+            self._attempt()
+        except (SourceUnavailable, SinkUnavailable, EventLogError) as err:
+            if time.monotonic() - began_s >= SETTLED_S:
+                self._backoff.reset()
+            return self._pauses(err)
+        except UnusableInput as err:
+            _log.error("%s: cannot be used: %s", self.name, err)
+            self.state, self._why = "failed", str(err)
+            return False
+        except BaseException as err:  # noqa: BLE001 - even its sys.exit() must not go unseen
+            return self._restarts(err)
+        self.state = "ended"
+        return False
+
+    def _pauses(self, err: Exception) -> bool:
+        if str(err) not in self._outage:
+            self._outage.add(str(err))
+            _log.warning("%s: away, trying again until it is back: %s", self.name, err)
+        pause_s = self._backoff.next_s()
+        self.counts["outages"] += 1
+        self.pulse.beat(pause_s)
+        self.state, self._why = "away", str(err)
+        return not self._stop.wait(pause_s) or self._ends()
+
+    def _restarts(self, err: BaseException) -> bool:
+        first = self.counts["bugs"] == 0
+        self.counts["bugs"] += 1
+        _log.error("%s: a bug: %r", self.name, err, exc_info=err if first else None)
+        if self._stop.is_set():
+            return self._ends()
+        if self._budget.spend():
+            return True
+        _log.error("%s: given up after %d restarts", self.name, RESTARTS)
+        self.state, self._why = "failed", f"a bug: {err!r}"
+        return False
+
+    def _ends(self) -> bool:
+        self.state = "ended"
+        return False
+
+    def _is_back(self) -> None:
+        if self._outage:
+            self._outage.clear()
+            self._why = None
+            _log.info("%s: back", self.name)
+
+
+class _WatchedStop:
+    """The `Stop` a source is given: by looking at it the source shows that it moves."""
+
+    def __init__(self, stop: threading.Event, pulse: Pulse) -> None:
+        self._stop = stop
+        self._pulse = pulse
+
+    def is_set(self) -> bool:
+        self._pulse.beat()
+        return self._stop.is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._pulse.beat(math.inf if timeout is None else timeout)
+        stopped = self._stop.wait(timeout)
+        self._pulse.beat()
+        return stopped
+
+
+class SourceThread(PluginThread):
+    """Runs one source until it ends, fails for good, or is told to stop."""
+
+    def __init__(
+        self, source: Source[Any], put: Callable[[Message], None], on_done: Callable[[], None]
+    ) -> None:
+        super().__init__(source, SOURCE_LIMIT_S, on_done)
+        self._source = source
+        self._put = put
+
+    def stop(self) -> None:
+        """Tell the source to return, also from a back-off."""
+        self._stop.set()
+
+    def _attempt(self) -> None:
+        self._source.run(self._emit, _WatchedStop(self._stop, self.pulse))
+
+    def _emit(self, message: Message) -> None:
+        self.pulse.beat()
+        self._is_back()
+        self._put(message)
+
+
+class SinkThread(PluginThread):
+    """Delivers the log to one sink through its cursor, and shows it what the streams are.
+
+    `start`, append to the log as it comes, `flush` the log, then `finish` and `join`.  What is
+    not confirmed by then stays in the log: `cursor.backlog` tells.
+    """
+
+    def __init__(
+        self,
+        sink: Sink[Any],
+        cursor: Cursor,
+        states: StateBoard,
+        summaries: SummaryBoard | None = None,
+        describe: Callable[[str], Description] | None = None,
+        health: Callable[[], Mapping[str, Any]] | None = None,
+    ) -> None:
+        super().__init__(sink, SINK_LIMIT_S)
+        self.cursor = cursor
+        self._sink = sink
+        self._states = states
+        self._shown = 0
+        self._summaries = summaries
+        self._summed = 0
+        self._describe = describe
+        self._described: set[tuple[str, str]] = set()
+        self._health = health
+        self._reported: tuple[float, Any] = (-math.inf, None)  # when, and what was degraded
+        self._to_forget: deque[tuple[str, threading.Event]] = deque()
+        self._check_s = 0.0
+        self._deadline_s = math.inf
+
+    def forget(self, stream: str) -> threading.Event:
+        """Let the sink remove what it shows of a stream, once it is there; set when done.
+
+        Call it when the states no longer know that stream.
+        """
+        done = threading.Event()
+        self._to_forget.append((stream, done))
+        self.cursor.wake()
+        return done
+
+    def finish(self, timeout_s: float) -> None:
+        """Write what is in the log, drain and close within `timeout_s`; do not wait for it.
+
+        A sink that is away is given up at once.
+        """
+        self._deadline_s = time.monotonic() + timeout_s
+        self._stop.set()
+        self.cursor.wake()
+
+    def _attempt(self) -> None:
+        self.cursor.rewind()
+        self._shown = self._summed = 0
+        self._described.clear()
+        self._reported = (-math.inf, None)
+        try:
+            self.pulse.beat()
+            self._sink.open()
+            while not self._stop.is_set():
+                self._deliver()
+                self.cursor.wait(1.0)
+            self._drain()
+        finally:
+            self.pulse.beat()
+            self._sink.close()
+
+    def _deliver(self) -> None:
+        """Make one round: what is shown, the next events, each second a look at the link."""
+        self._show()
+        self.pulse.beat()
+        events = self.cursor.read(BATCH_EVENTS)
+        if events:
+            self._sink.write(events, self.cursor.confirm)
+        now_s = time.monotonic()
+        if now_s >= self._check_s:
+            self._check_s = now_s + 1.0
+            self.pulse.beat()
+            self._report(now_s)
+            self._sink.check()
+        self._is_back()
+
+    def _show(self) -> None:
+        """Show the states and days that have changed, and what became of streams that are gone."""
+        while self._to_forget:
+            stream, done = self._to_forget[0]  # there until it is done, should the sink go away
+            self.pulse.beat()
+            self._sink.forget(stream)
+            self._to_forget.popleft()
+            done.set()
+        before = self._shown
+        self._shown, states = self._states.since(before)
+        for state in states:
+            self.pulse.beat()
+            self._introduce(state)
+            self._sink.update(state)
+        for stream in self._states.gone_since(before):
+            self.pulse.beat()
+            self._sink.retire(stream)
+        if self._summaries is not None:
+            fresh = self._summed == 0
+            self._summed, summaries = self._summaries.since(self._summed)
+            # After `open` nobody needs a day that is over: whoever counts would count it twice.
+            newest = {summary.stream: summary for summary in summaries}
+            for summary in newest.values() if fresh else summaries:
+                self.pulse.beat()
+                self._sink.summarise(summary)
+
+    def _introduce(self, state: StreamState) -> None:
+        key = (state.stream, state.model)
+        if self._describe is None or key in self._described:
+            return
+        if len(self._described) >= MAX_STREAMS:
+            self._described.clear()
+        self._described.add(key)
+        self._sink.describe(self._describe(state.stream))
+
+    def _report(self, now_s: float) -> None:
+        if self._health is None:
+            return
+        health = self._health()
+        told_s, degraded = self._reported
+        if now_s >= told_s + REPORT_S or health.get("degraded") != degraded:
+            self._reported = (now_s, health.get("degraded"))
+            self._sink.report(health)
+
+    def _drain(self) -> None:
+        """Write the rest, as far as the deadline and the room in flight allow, and wait for it."""
+        self._deliver()
+        while self.cursor.is_behind and self._left_s() > 0:
+            self.cursor.wait(min(1.0, self._left_s()))
+            self._deliver()
+        self.pulse.beat(max(0.0, self._left_s()))
+        self._sink.drain(max(0.0, self._left_s()))
+
+    def _left_s(self) -> float:
+        return self._deadline_s - time.monotonic()

@@ -1,0 +1,113 @@
+"""The inbox by itself, in one thread."""
+
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hard.api import NS_PER_S, Annotation, Declared, SampleBatch, Silence
+from hard.inbox import Inbox
+
+YEAR_S = 365.25 * 86_400
+
+
+def batch(stream, n, samples=1, max_delay_s=0.0):
+    return SampleBatch(
+        stream,
+        "accel",
+        np.full(samples, n, np.int64),
+        np.zeros((samples, 3), np.float32),
+        Declared("m/s2", max_delay_s=max_delay_s),
+    )
+
+
+def test_the_oldest_message_is_dropped_and_counted_at_the_bound(caplog):
+    inbox = Inbox(3, 1000, 10.0)
+    for n in range(5):
+        inbox.put([batch("phone-1", n, samples=2)])
+    assert [int(inbox.take(0)[0].t[0]) for _ in range(3)] == [2, 3, 4]
+    assert inbox.take(0) is None
+    assert inbox.counts == {"dropped_messages": 2, "dropped_samples": 4}
+    assert len(caplog.records) == 1
+
+
+def test_samples_are_bounded_too():
+    inbox = Inbox(100, 10, 10.0)
+    for n in range(3):
+        inbox.put([batch("phone-1", n, samples=4), Annotation("phone-1", 0, "walking")])
+    inbox.put([batch("phone-1", 9, samples=11)])
+    assert [int(inbox.take(0)[0].t[0]) for _ in range(2)] == [1, 2]
+    assert inbox.counts == {"dropped_messages": 2, "dropped_samples": 15}
+
+
+def test_after_closing_nothing_comes_in_and_the_rest_comes_out():
+    inbox = Inbox(100, 100, 10.0)
+    inbox.put([batch("phone-1", 1)])
+    inbox.close()
+    inbox.put([batch("phone-1", 2)])
+    assert not inbox.exhausted
+    assert inbox.take(0)[0].t[0] == 1
+    assert inbox.exhausted
+    assert inbox.counts["dropped_messages"] == 1
+
+
+@pytest.mark.parametrize(
+    ("off_s", "said"),
+    [
+        (-53 * YEAR_S, "53 years behind"),
+        (54 * YEAR_S, "54 years ahead of"),
+        (-1.5 * YEAR_S, "548 days behind"),
+        (7200, "2 hours ahead of"),  # daylight saving, a wrong time zone
+        (-605, "10 minutes behind"),
+    ],
+)
+def test_a_clock_far_off_is_told_once_of_each_stream_and_stays_in_its_status(caplog, off_s, said):
+    inbox = Inbox(100, 100, 10.0)
+    now_ns = 1_750_000_000 * NS_PER_S
+    for n in range(3):
+        stamp_ns = now_ns + round(off_s) * NS_PER_S + n
+        inbox.put([replace(batch("phone-1", stamp_ns), t_received_ns=now_ns + n)])
+    sentence = f"its clock is {said} this machine's"
+    assert inbox.streams()["phone-1"]["clock"] == sentence
+    assert [sentence in record.message for record in caplog.records] == [True]
+    assert inbox.counts == {"clocks_far_off": 1}
+    inbox.put([replace(batch("phone-1", now_ns), t_received_ns=now_ns)])
+    assert "clock" not in inbox.streams()["phone-1"]
+
+
+@pytest.mark.parametrize(
+    ("stamp_s", "received_s", "clock"),
+    [
+        (1_750_000_000 - 590, 1_750_000_000, "epoch"),  # kept by a phone for ten minutes
+        (7, 1_750_000_000, "device"),  # since the phone's boot
+        (1_750_000_000, 100, "epoch"),  # this machine has no clock of its own yet
+        (7, None, "epoch"),  # a file
+    ],
+)
+def test_a_clock_that_cannot_be_compared_is_not_doubted(caplog, stamp_s, received_s, clock):
+    inbox = Inbox(100, 100, 10.0)
+    received_ns = received_s and received_s * NS_PER_S
+    declared = Declared("m/s2", clock=clock)
+    sent = batch("phone-1", stamp_s * NS_PER_S)
+    inbox.put([replace(sent, t_received_ns=received_ns, declared=declared)])
+    assert "clock" not in inbox.streams()["phone-1"]
+    assert not caplog.records
+
+
+def test_what_no_source_may_emit_is_refused():
+    with pytest.raises(TypeError, match="SampleBatch and Annotation only"):
+        Inbox(1, 1, 1.0).put(["walking"])
+
+
+def test_silence_comes_after_all_that_arrived_before_it():
+    inbox = Inbox(100, 100, 0.0)
+    inbox.put([batch("phone-1", 1)])
+    inbox.put([batch("phone-2", 1)])
+    time_passed = threading.Event()
+    assert not time_passed.wait(0.01)
+    inbox.put([batch("phone-3", 1, max_delay_s=60.0)])
+    taken = [inbox.take(0) for _ in range(5)]
+    order = [each.stream if isinstance(each, Silence) else each[0].t[0] for each in taken]
+    assert order == [1, "phone-1", 1, "phone-2", 1]
+    assert inbox.take(0) is None  # phone-3 may yet be a minute late
