@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hard.api import NS_PER_S, Event, Kind, Reason, Status, StreamState
@@ -21,9 +23,8 @@ from hard.evidence import UNKNOWN, Evidence, transition_matrix
 from hard.smoothing import Averaged, FixedLag
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from hard.card import ModelCard
@@ -178,24 +179,33 @@ class _Seen:
 
 
 class _Mean:
-    """Running means over the windows of a bout."""
+    """Running means over the windows of a bout; added one by one, however many at a time."""
 
     def __init__(self, labels: int) -> None:
         self.n = 0
-        self.coverage = 0.0
-        self.probs = [0.0] * labels
+        self._coverage = 0.0
+        self._probs = np.zeros(labels)
 
-    def add(self, probs: list[float], coverage: float) -> None:
-        self.n += 1
-        self.coverage += coverage
-        self.probs = [a + b for a, b in zip(self.probs, probs, strict=True)]
+    def add(self, probs: NDArray[np.float64], seen: Sequence[_Seen]) -> None:
+        """Add windows and their probabilities, float64[w, labels]."""
+        self.n += len(seen)
+        for one in seen:
+            self._coverage += one.coverage
+        self._probs = np.add.accumulate(np.concatenate((self._probs[None], probs)))[-1]
 
     def merge(self, other: _Mean) -> None:
-        if not other.n:
-            return
         self.n += other.n
-        self.coverage += other.coverage
-        self.probs = [a + b for a, b in zip(self.probs, other.probs, strict=True)]
+        self._coverage += other._coverage
+        self._probs = self._probs + other._probs
+
+    @property
+    def coverage(self) -> float:
+        return self._coverage / max(self.n, 1)
+
+    @property
+    def probs(self) -> list[float]:
+        means: list[float] = (self._probs / max(self.n, 1)).tolist()
+        return means
 
 
 class Decision:
@@ -204,6 +214,10 @@ class Decision:
     Another state takes over once its posterior reaches `enter` while the present one's is below
     `exit`, and it has led for `min_dwell_s` (`merge_s` for unknown); the onset is where that lead
     began.  Of a window all is told `lag_s` later, the state of now (`state`) at once.
+
+    However many windows come at a time, what is decided is the same.  A stretch of windows in which
+    the present state leads changes nothing and is passed in one step; the rest is judged one by
+    one.
     """
 
     def __init__(
@@ -230,6 +244,7 @@ class Decision:
         )
         self._smoother = _smoother(card, settings)
         self._owed: deque[_Seen] = deque()  # windows without a posterior yet
+        self._latest: list[float] = []  # posterior of the newest window, by what came until then
         self._segment = 0
         self._status: Status = "checking"
         self._status_since: int | None = None  # nothing is known yet
@@ -244,7 +259,7 @@ class Decision:
 
     def _reset(self) -> None:
         """Forget the past: what comes next is judged afresh."""
-        self._posterior: list[float] = []
+        self._posterior: list[float] = []  # of the window judged last
         self._lead: list[int | None] = [None] * len(self._labels)
         self._mean = _Mean(self._unknown + 1)
         self._doubt = _Mean(self._unknown + 1)  # windows that speak for another state, so far
@@ -259,7 +274,7 @@ class Decision:
 
     def state(self) -> StreamState:
         """Return what the stream is now: the best guess by all that came, the bout as told."""
-        now, open_ = self._smoother.latest, self._bout is not None
+        now, open_ = self._latest, self._bout is not None
         guess = self._off_body if self._bout == self._off_body else self._guess
         confirmed = self._labels[self._bout] if self._bout is not None else None
         same = guess == self._bout
@@ -280,78 +295,124 @@ class Decision:
     def update(self, batch: PredictionBatch) -> list[Event]:
         """Take the predictions of consecutive windows; return what they decide."""
         events: list[Event] = []
-        windows, novelty = batch.windows, batch.novelty
-        rows = zip(
-            windows.t_start.tolist(),
-            windows.t_end.tolist(),
-            windows.run_start.tolist(),
-            windows.coverage.tolist(),
-            batch.probs.tolist(),
-            (0.0,) * len(windows) if novelty is None else novelty.distance.tolist(),
-            (0.0,) * len(windows) if novelty is None else novelty.turn.tolist(),
-            (None,) * len(windows) if novelty is None else novelty.spread.tolist(),
-            strict=True,
-        )
-        for t_start, t_end, run_start, coverage, probs, distance, turn, spread in rows:
+        for part in self._between_silences(batch.windows.t_end.tolist()):
+            t_start, t_end = (
+                int(t[part.start]) for t in (batch.windows.t_start, batch.windows.t_end)
+            )
             if self._last_end is not None:
                 if t_end <= self._last_end:  # the clock was set back
                     events += self.close("no_data", self._last_end)
                 else:
                     events += self.lapse(t_end)
-            events += self._enter_segment(windows.segment, t_start)
+            events += self._enter_segment(batch.windows.segment, t_start)
             if self._status != "ok":
                 events += self._change("ok", t_start, t_end, None)
+            events += self._see(batch, part)
+        return events
+
+    def _between_silences(self, ends: list[int]) -> Iterator[slice]:
+        """Cut windows where the evidence is missing for so long that a bout ends there."""
+        cuts = [i for i, (a, b) in enumerate(pairwise(ends), 1) if b - a > self._silence_ns]
+        return (slice(a, b) for a, b in pairwise([0, *cuts, len(ends)]) if a < b)
+
+    def _see(self, batch: PredictionBatch, part: slice) -> list[Event]:
+        """Take windows that nothing ends between; judge those whose posteriors that settles."""
+        seen, likelihoods = self._weigh(batch, part)
+        self._owed += seen
+        ends = [one.t_end for one in seen]
+        self._last_end, self._last_segment = ends[-1], self._segment
+        now, final = self._smoother.feed(np.array(likelihoods), ends)
+        self._follow_guess(seen, now.tolist())
+        return self._judge(final, ends[len(ends) - len(final) :])
+
+    def _weigh(self, batch: PredictionBatch, part: slice) -> tuple[list[_Seen], list[list[float]]]:
+        """Return windows of a batch, and how likely each is under each state."""
+        windows, novelty, n = batch.windows, batch.novelty, part.stop - part.start
+        rows = zip(
+            windows.t_start[part].tolist(),
+            windows.t_end[part].tolist(),
+            windows.run_start[part].tolist(),
+            windows.coverage[part].tolist(),
+            batch.probs[part].tolist(),
+            (0.0,) * n if novelty is None else novelty.distance[part].tolist(),
+            (0.0,) * n if novelty is None else novelty.turn[part].tolist(),
+            (None,) * n if novelty is None else novelty.spread[part].tolist(),
+            strict=True,
+        )
+        seen, likelihoods = [], []
+        half = self._stride_ns // 2
+        for t_start, t_end, run_start, coverage, probs, distance, turn, spread in rows:
             # A window speaks for its centre ± half a stride, the first of a run from its start on.
             middle = (t_start + t_end) // 2
-            first = t_start < run_start + self._stride_ns
-            begin = max(run_start if first else middle - self._stride_ns // 2, self._left_ns)
-            end = middle + self._stride_ns // 2
-            weighed = self._evidence.weigh(probs, distance, turn, spread)
-            seen = _Seen(
-                begin, end, t_start, t_end, coverage, spread, probs, weighed.gate, distance, turn
+            begin = run_start if t_start < run_start + self._stride_ns else middle - half
+            begin, end = max(begin, self._left_ns), middle + half
+            likelihood, gate = self._evidence.weigh(probs, distance, turn, spread)
+            likelihoods.append(likelihood)
+            seen.append(
+                _Seen(begin, end, t_start, t_end, coverage, spread, probs, gate, distance, turn)
             )
-            events += self._see(seen, weighed.likelihood)
-        return events
+        return seen, likelihoods
 
-    def _see(self, seen: _Seen, likelihood: list[float]) -> list[Event]:
-        """Take one window; judge the one whose posterior that settles."""
-        after_s = 0.0 if self._last_end is None else (seen.t_end - self._last_end) / NS_PER_S
-        self._last_end, self._last_segment = seen.t_end, self._segment
-        self._owed.append(seen)
-        posterior = self._smoother.feed(likelihood, after_s)
-        events = []
-        if posterior is not None:
-            events = self._judge(self._owed.popleft(), posterior, seen.t_end)
-        guess = self._best(self._smoother.latest, self._guess)
-        if guess != self._guess or not self._guess_since:
-            self._guess, self._guess_since = guess, seen.begin
-        return events
+    def _follow_guess(self, seen: list[_Seen], now: list[list[float]]) -> None:
+        """Note the best guess of now, and since when it is that."""
+        self._latest = now[-1]
+        for one, posterior in zip(seen, now, strict=True):
+            guess = self._best(posterior, self._guess)
+            if guess != self._guess or not self._guess_since:
+                self._guess, self._guess_since = guess, one.begin
 
-    def _judge(self, seen: _Seen, posterior: list[float], known: int) -> list[Event]:
-        """Judge one window by its posterior, known at data time `known`."""
-        self._posterior = posterior
-        self._follow_leads(seen.begin, posterior)
+    def _judge(self, posteriors: NDArray[np.float64], known: list[int]) -> list[Event]:
+        """Judge the oldest windows by their posteriors, each known at data time `known`."""
+        seen = [self._owed.popleft() for _ in known]
+        if not seen:
+            return []
+        rests = [self._evidence.rests_since(one.begin, one.end, one.spread) for one in seen]
+        leads = posteriors.argmax(axis=1).tolist()
+        leads = [self._off_body if r is not None else i for i, r in zip(leads, rests, strict=True)]
+        changes = [i for i, (a, b) in enumerate(pairwise(leads), 1) if a != b]
         events: list[Event] = []
-        chosen = self._choose(posterior)
-        rests_since = self._evidence.rests_since(seen.begin, seen.end, seen.spread)
+        for begin, end in pairwise([0, *changes, len(seen)]):
+            at = begin
+            while at < end and leads[at] != self._bout:
+                events += self._weigh_up(seen[at], posteriors[at : at + 1], rests[at], known[at])
+                at += 1
+            if at < end:
+                self._go_on(seen[at:end], posteriors[at:end])
+        return events
+
+    def _go_on(self, seen: list[_Seen], posteriors: NDArray[np.float64]) -> None:
+        """Judge windows in which the present state leads."""
+        self._posterior = posteriors[-1].tolist()
+        self._lead = [None] * len(self._labels)
+        self._count(seen, posteriors)
+        self._tell(self._bout, seen, posteriors)
+
+    def _weigh_up(
+        self, seen: _Seen, posteriors: NDArray[np.float64], rests_since: int | None, known: int
+    ) -> list[Event]:
+        """Judge one window in which another state leads."""
+        (self._posterior,) = posteriors.tolist()
+        self._follow_leads(seen.begin, self._posterior)
+        chosen = self._choose(self._posterior)
         if rests_since is not None:
             chosen = self._off_body
-            if self._bout != self._off_body:
-                before = self._bout_start if self._bout_segment == self._last_segment else 0
-                self._lead[chosen] = max(rests_since, self._left_ns, before)
+            before = self._bout_start if self._bout_segment == self._last_segment else 0
+            self._lead[chosen] = max(rests_since, self._left_ns, before)
+        events = []
         if chosen == self._bout:
-            if chosen == self._off_body:
-                self._lead = [None] * len(self._labels)
-            self._mean.add(posterior, seen.coverage)
-            if self._doubt.n:
-                self._mean.merge(self._doubt)
-                self._doubt = _Mean(self._unknown + 1)
+            self._count([seen], posteriors)
         else:
-            self._doubt.add(posterior, seen.coverage)
+            self._doubt.add(posteriors, [seen])
             events = self._take_over(chosen, seen, known)
-        if self._explain is not None:
-            self._explain(self._explained(seen, posterior, chosen))
+        self._tell(chosen, [seen], posteriors)
         return events
+
+    def _count(self, seen: list[_Seen], posteriors: NDArray[np.float64]) -> None:
+        """Count windows as the bout's, and those before that spoke for another state."""
+        if self._doubt.n:
+            self._mean.merge(self._doubt)
+            self._doubt = _Mean(self._unknown + 1)
+        self._mean.add(posteriors, seen)
 
     def _take_over(self, chosen: int, seen: _Seen, known: int) -> list[Event]:
         """Begin a bout of `chosen`, unless it has to wait."""
@@ -417,11 +478,9 @@ class Decision:
 
     def _settle(self, known: int | None) -> list[Event]:
         """Judge the windows that wait, by what is there at data time `known`."""
-        events: list[Event] = []
-        for posterior in self._smoother.flush():
-            seen = self._owed.popleft()
-            events += self._judge(seen, posterior, max(known or seen.t_end, seen.t_end))
-        return events
+        self._latest = []
+        times = [max(known or one.t_end, one.t_end) for one in self._owed]
+        return self._judge(self._smoother.flush(), times)
 
     def _known_at(self, t: int) -> int:
         """Return when something is decided that data until `t` tell."""
@@ -498,14 +557,11 @@ class Decision:
         ]
 
     def _exit(self, reason: Reason, end: int, decided: int) -> Event:
-        n = max(self._mean.n, 1)
-        probs = [p / n for p in self._mean.probs]
         return self._event(
             "exit",
             self._known_at(max(decided, end)),
             t_end=end,
-            probs=probs,
-            coverage=self._mean.coverage / n,
+            probs=self._mean.probs,
             reason=reason,
         )
 
@@ -516,14 +572,11 @@ class Decision:
         *,
         t_end: int | None = None,
         probs: list[float] | None = None,
-        coverage: float | None = None,
         reason: Reason | None = None,
     ) -> Event:
-        """Return an event of the present bout; without `probs` by the averages of now."""
+        """Return an event of the present bout; without `probs` by the window judged last."""
         assert self._bout is not None
-        if probs is None:
-            probs = self._posterior
-            coverage = self._mean.coverage / max(self._mean.n, 1)
+        probs = self._posterior if probs is None else probs
         return Event(
             kind=kind,
             stream=self._stream,
@@ -535,7 +588,7 @@ class Decision:
             activity=self._labels[self._bout],
             confidence=self._confidence(self._bout, probs),
             probs=self._probs(probs),
-            coverage=None if coverage is None else round(coverage, 4),
+            coverage=round(self._mean.coverage, 4),
             reason=reason,
         )
 
@@ -546,19 +599,26 @@ class Decision:
     def _probs(self, probs: list[float]) -> dict[str, float]:
         return {label: round(p, 4) for label, p in zip(self._labels, probs, strict=False)}
 
-    def _explained(self, seen: _Seen, posterior: list[float], chosen: int) -> Explained:
-        return Explained(
-            stream=self._stream,
-            t_start=seen.t_start,
-            t_end=seen.t_end,
-            probs=self._probs(seen.probs),
-            gate=seen.gate,
-            distance=seen.distance,
-            turn=seen.turn,
-            posterior=self._probs(posterior),
-            chosen=self._labels[chosen],
-            bout=None if self._bout is None else self._labels[self._bout],
-        )
+    def _tell(self, chosen: int | None, seen: list[_Seen], posteriors: NDArray[np.float64]) -> None:
+        """Explain how windows were judged, after they were."""
+        if self._explain is None or chosen is None:
+            return
+        bout = None if self._bout is None else self._labels[self._bout]
+        for one, posterior in zip(seen, posteriors.tolist(), strict=True):
+            self._explain(
+                Explained(
+                    stream=self._stream,
+                    t_start=one.t_start,
+                    t_end=one.t_end,
+                    probs=self._probs(one.probs),
+                    gate=one.gate,
+                    distance=one.distance,
+                    turn=one.turn,
+                    posterior=self._probs(posterior),
+                    chosen=self._labels[chosen],
+                    bout=bout,
+                )
+            )
 
 
 def _thresholds(card: ModelCard, settings: DecisionSettings) -> tuple[list[float], list[float]]:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from hard.api import NS_PER_S
 from hard.card import STILL
@@ -40,8 +39,7 @@ _QUIET_M_S2 = 0.3
 """More than any sensor's noise and less than any motion."""
 
 
-@dataclass(frozen=True, slots=True)
-class Weighed:
+class Weighed(NamedTuple):
     """The likelihood of each state, unknown last, and the gate that spoke, if any."""
 
     likelihood: list[float]

@@ -1,18 +1,23 @@
 """What a stream's windows say together: single likelihoods to posteriors, over time.
 
 Pure, one smoother per stream, called by the decision layer alone.  States are numbers; likelihoods
-need not sum to 1, posteriors do.
+need not sum to 1, posteriors do.  Windows come as many at a time as there are; what comes out is
+the same to the last bit however they are cut: sums run state by state, products window by window.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
-from operator import mul
 from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from hard.api import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 __all__ = ["Averaged", "FixedLag", "Smoother"]
 
@@ -23,20 +28,18 @@ _LEAST = 1e-4
 class Smoother(Protocol):
     """Turns the likelihoods of windows that follow each other into posteriors, soon or later."""
 
-    def feed(self, likelihood: Sequence[float], after_s: float) -> list[float] | None:
-        """Take one window's; return the posterior that this settles, None while it is early.
+    def feed(
+        self, likelihood: NDArray[np.float64], t_ns: Sequence[int]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Take the likelihoods float64[w, s] of windows at the times `t_ns`.
 
-        `after_s` is the time since the window before; it does not matter for the first.
+        Return their posteriors by what came until each, float64[w, s], and the final ones of the
+        oldest windows for which that was early so far, float64[v, s].
         """
         ...
 
-    def flush(self) -> list[list[float]]:
+    def flush(self) -> NDArray[np.float64]:
         """Return the posteriors still owed, oldest first, and forget everything."""
-        ...
-
-    @property
-    def latest(self) -> list[float]:
-        """The posterior of the newest window by what came until then; empty before the first."""
         ...
 
 
@@ -49,46 +52,59 @@ class FixedLag:
 
     def __init__(self, transitions: Sequence[Sequence[float]], lag: int) -> None:
         self._lag = lag
-        self._rows = [list(row) for row in transitions]
-        self._columns = [list(column) for column in zip(*self._rows, strict=True)]
-        self._owed: deque[tuple[list[float], list[float]]] = deque()  # filtered, likelihood
-        self._latest: list[float] = []
+        self._transitions = np.array(transitions, np.float64)
+        self._forget()
 
-    def feed(self, likelihood: Sequence[float], after_s: float) -> list[float] | None:
-        """Step forward; `after_s` does not matter, windows stand a stride apart."""
-        del after_s
-        seen = [max(p, _LEAST) for p in likelihood]
-        came = seen
-        if before := self._latest:
-            came = [
-                sum(map(mul, before, column)) * p
-                for column, p in zip(self._columns, seen, strict=True)
-            ]
-        self._latest = _normalised(came)
-        self._owed.append((self._latest, seen))
-        return self._look_back() if len(self._owed) > self._lag else None
+    def _forget(self) -> None:
+        self._before: NDArray[np.float64] | None = None  # the filter's last posterior
+        self._filtered = self._seen = np.empty((0, len(self._transitions)))  # of windows owed
 
-    def flush(self) -> list[list[float]]:
+    def feed(
+        self, likelihood: NDArray[np.float64], t_ns: Sequence[int]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Step forward; times do not matter, windows stand a stride apart."""
+        del t_ns
+        seen = np.maximum(likelihood, _LEAST)
+        now = self._forward(seen)
+        filtered, seen = np.concatenate((self._filtered, now)), np.concatenate((self._seen, seen))
+        final = max(len(seen) - self._lag, 0)
+        self._filtered, self._seen = filtered[final:], seen[final:]
+        return now, self._look_back(filtered[:final], seen, self._lag)
+
+    def flush(self) -> NDArray[np.float64]:
         """Look back from ever nearer."""
-        found = [self._look_back() for _ in range(len(self._owed))]
-        self._latest = []
-        return found
+        filtered, seen = self._filtered, self._seen
+        self._forget()
+        last = len(seen) - 1
+        found = [self._look_back(filtered[i : i + 1], seen[i:], last - i) for i in range(last + 1)]
+        return np.concatenate([filtered[:0], *found])
 
-    @property
-    def latest(self) -> list[float]:
-        """The forward filter's posterior."""
-        return self._latest
+    def _forward(self, seen: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return each window's posterior by what came until then, float64[w, s]."""
+        filtered, before = np.empty_like(seen), self._before
+        for i, likelihood in enumerate(seen):
+            now = likelihood if before is None else np.dot(before, self._transitions) * likelihood
+            filtered[i] = before = now / sum(now.tolist())
+        self._before = before
+        return filtered
 
-    def _look_back(self) -> list[float]:
-        """Return the oldest window's posterior by all that followed, and let it go."""
-        filtered, _ = self._owed.popleft()
-        if not self._owed:
+    def _look_back(
+        self, filtered: NDArray[np.float64], seen: NDArray[np.float64], lag: int
+    ) -> NDArray[np.float64]:
+        """Return the posteriors of windows by `lag` more; `seen` begins with the first's."""
+        if not lag or not len(filtered):
             return filtered
-        ahead: list[float] = []
-        for _, likelihood in reversed(self._owed):
-            seen = list(map(mul, likelihood, _normalised(ahead))) if ahead else likelihood
-            ahead = [sum(map(mul, row, seen)) for row in self._rows]
-        return _normalised(list(map(mul, filtered, ahead)))
+        n = len(filtered)
+        ahead = self._step_back(seen[lag : lag + n])
+        for behind in range(lag - 1, 0, -1):
+            ahead = self._step_back(seen[behind : behind + n] * _normalised(ahead))
+        return _normalised(filtered * ahead)
+
+    def _step_back(self, seen: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return how likely what was seen from a window on is, by the state before it."""
+        # A product of its own for each window: that of all at once would depend on how many.
+        ahead: NDArray[np.float64] = np.matmul(self._transitions, seen[:, :, None])[:, :, 0]
+        return ahead
 
 
 class Averaged:
@@ -96,28 +112,30 @@ class Averaged:
 
     def __init__(self, constant_s: float) -> None:
         self._constant_s = constant_s
-        self._latest: list[float] = []
+        self._latest: NDArray[np.float64] | None = None
+        self._latest_ns = 0
 
-    def feed(self, likelihood: Sequence[float], after_s: float) -> list[float] | None:
-        """Give the newest window its share, the greater the longer ago the last one was."""
-        seen = _normalised(likelihood)
-        if self._latest and self._constant_s:
-            keep = math.exp(-after_s / self._constant_s)
-            seen = [p + keep * (s - p) for p, s in zip(seen, self._latest, strict=True)]
-        self._latest = seen
-        return seen
+    def feed(
+        self, likelihood: NDArray[np.float64], t_ns: Sequence[int]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Give each window its share, the greater the longer ago the last one was; owe nothing."""
+        now = _normalised(likelihood)
+        if self._constant_s:
+            for i, t in enumerate(t_ns):
+                if self._latest is not None:
+                    after_s = (t - self._latest_ns) / NS_PER_S
+                    now[i] += math.exp(-after_s / self._constant_s) * (self._latest - now[i])
+                self._latest, self._latest_ns = now[i], t
+        return now, now
 
-    def flush(self) -> list[list[float]]:
+    def flush(self) -> NDArray[np.float64]:
         """Owe nothing."""
-        self._latest = []
-        return []
-
-    @property
-    def latest(self) -> list[float]:
-        """The average of now."""
-        return self._latest
+        self._latest = None
+        return np.empty((0, 0))
 
 
-def _normalised(weights: Sequence[float]) -> list[float]:
-    total = sum(weights)
-    return [weight / total for weight in weights]
+def _normalised(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Make each row sum to 1."""
+    # accumulate, unlike sum, always adds in the order of the states
+    normalised: NDArray[np.float64] = weights / np.add.accumulate(weights, axis=1)[:, -1:]
+    return normalised

@@ -204,7 +204,7 @@ def test_the_examples_of_the_service_can_be_used_as_they_stand(tmp_path):
     path.write_text(uncommented, "utf-8")
     configured = config.load(path)
     assert configured.settings.model_for("belt-1") == "waist"
-    assert set(configured.sinks) == {"home", "log", "history", "own"}
+    assert set(configured.sinks) == {"home", "log", "history", "hook", "influx", "own"}
 
 
 def test_the_bundled_recording_is_what_the_simulator_makes(tmp_path):

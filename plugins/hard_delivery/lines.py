@@ -15,8 +15,9 @@ import zlib
 from collections import deque
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path  # noqa: TC003 - pydantic reads the annotation
-from typing import TYPE_CHECKING, Annotated, Final
+from glob import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 from pydantic import Field
 
@@ -33,10 +34,12 @@ _STAMP: Final = "%Y%m%dT%H%M%SZ"
 _GZIP_WBITS: Final = 31
 
 
-class LineFileConfig(PluginConfig):
-    """Which file to append to, when another begins, and how many of the old ones stay."""
+FilePath: TypeAlias = Annotated[Path, Field(strict=False)]
 
-    path: Annotated[Path, Field(strict=False)]
+
+class RotationConfig(PluginConfig):
+    """When another file begins, and how many of the old ones stay."""
+
     rotate_mb: float = Field(10.0, ge=0)
     daily: bool = False
     compress: bool = True
@@ -50,11 +53,13 @@ class LineFile:
     `skip(reason, detail)` counts and says what was left out, as a plugin's own does.
     """
 
-    def __init__(self, config: LineFileConfig, skip: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, path: Path, config: RotationConfig, skip: Callable[[str, str], None]
+    ) -> None:
+        self._path = path
         self._config = config
-        self._path = config.path
         self._skip = skip
-        self._archive = _Archive(config, skip)
+        self._archive = _Archive(path, config, skip)
         self._file: int | None = None
         self._is_regular = False
         self._day = (0, 0, 0)
@@ -143,7 +148,7 @@ class LineFile:
         if size and (full or (self._config.daily and self._day != time.localtime()[:3])):
             os.close(self._file)
             self._file = None
-            self._archive.take(self._path)
+            self._archive.take()
             self._begin()
 
     def _unavailable(self, error: OSError) -> SinkUnavailable:
@@ -156,11 +161,14 @@ class LineFile:
 class _Archive:
     """The rotated files beside the one that grows."""
 
-    def __init__(self, config: LineFileConfig, skip: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, path: Path, config: RotationConfig, skip: Callable[[str, str], None]
+    ) -> None:
+        self._path = path
+        self._folder = path.parent
         self._config = config
-        self._folder = config.path.parent
         self._skip = skip
-        name = re.escape(config.path.stem), re.escape(config.path.suffix)
+        name = re.escape(path.stem), re.escape(path.suffix)
         self._name = re.compile(rf"{name[0]}-(\d{{8}}T\d{{6}}Z){name[1]}(\.gz)?")
         self._waiting: deque[Path] = deque()  # to be compressed
         self._packing: _Packing | None = None
@@ -168,7 +176,7 @@ class _Archive:
     def look(self) -> None:
         """See what an earlier run left; finish what a crash interrupted."""
         files = self._files()
-        for part in self._folder.glob(f"{_literal(self._config.path.stem)}-*.gz.part"):
+        for part in self._folder.glob(f"{escape(self._path.stem)}-*.gz.part"):
             part.unlink(missing_ok=True)
         whole = {path.name for path in files}
         for path in files:
@@ -178,9 +186,9 @@ class _Archive:
         self._waiting = deque(plain if self._config.compress else [])
         self._prune()
 
-    def take(self, path: Path) -> None:
+    def take(self) -> None:
         """Rename the file that is full to its place here."""
-        path.rename(self._free_name(path))
+        self._path.rename(self._free_name())
         sync_folder(self._folder)
         if self._config.compress:
             self._waiting = deque(p for p in self._files() if p.suffix != ".gz")
@@ -214,7 +222,7 @@ class _Archive:
         found = (path for path in self._folder.iterdir() if self._name.fullmatch(path.name))
         return sorted(path for path in found if path.is_file())
 
-    def _free_name(self, path: Path) -> Path:
+    def _free_name(self) -> Path:
         """Return the name for a file that is full now, behind all that are there."""
         moment = datetime.now(UTC).replace(microsecond=0)
         for old in self._files():
@@ -223,6 +231,7 @@ class _Archive:
             with suppress(ValueError):  # digits that are no date
                 then = datetime.strptime(match[1], _STAMP).replace(tzinfo=UTC)
                 moment = max(moment, then + timedelta(seconds=1))
+        path = self._path
         return path.with_name(f"{path.stem}-{moment:{_STAMP}}{path.suffix}")
 
     def _prune(self) -> None:
@@ -293,7 +302,3 @@ def _write_all(file: int, data: bytes) -> None:
     # On a nearly full disk a write may take only a part; the next one then says why.
     while data:
         data = data[os.write(file, data) :]
-
-
-def _literal(name: str) -> str:
-    return re.sub(r"([*?[])", r"[\1]", name)

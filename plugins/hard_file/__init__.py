@@ -53,24 +53,27 @@ class FileSource(Source[FileConfig]):
 
     def run(self, emit: Emit, stop: Stop) -> None:
         """Emit the recording; bad rows are skipped, a bad file raises `UnusableInput`."""
-        recording = open_recording(self.config.path, self.config)
-        info = recording.info
-        self.log.info("%s: %s: %s", self.name, info.format, info.reason)
-        if info.ignored:
-            self.log.info("%s: ignored: %s", self.name, ", ".join(map(repr, info.ignored)))
+
+        def look() -> None:
+            if stop.is_set():
+                raise _Stopped
 
         def skip(reason: str, detail: str) -> None:
             self.skip(reason, detail)
-            if stop.is_set():  # bad rows may go on for minutes before the next message
-                raise _Stopped
+            look()  # bad rows may go on for minutes before the next message
 
-        with suppress(_Stopped), closing(recording.messages(skip)) as messages:
-            for message in messages:
-                if stop.is_set():
-                    return
-                if message:
-                    emit(message)
+        with suppress(_Stopped):
+            recording = open_recording(self.config.path, self.config, look)
+            info = recording.info
+            self.log.info("%s: %s: %s", self.name, info.format, info.reason)
+            if info.ignored:
+                self.log.info("%s: ignored: %s", self.name, ", ".join(map(repr, info.ignored)))
+            with closing(recording.messages(skip)) as messages:
+                for message in messages:
+                    look()
+                    if message:
+                        emit(message)
 
 
 class _Stopped(Exception):  # noqa: N818 - not an error
-    """Told to stop within a stretch of bad rows."""
+    """Told to stop: before a message, within a stretch of bad rows or a file's first look."""

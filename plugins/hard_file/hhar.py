@@ -23,7 +23,7 @@ from hard_file.recording import Recording, RecordingInfo
 from hard_file.table import LARGEST, MAX_LINE_BYTES, CsvFile, guarded, opened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
     from pathlib import Path
     from typing import IO, Any
 
@@ -95,13 +95,16 @@ class _Files:
     def messages(self, skip: Skip) -> Iterator[Message]:
         """Yield a message a stretch: its accelerometer, the gyroscope's stretch of that number."""
         with ExitStack() as stack:
-            turning: Iterator[_Stretch] = iter(())
+            turning: Iterator[_Stretch | None] = iter(())
             if "gyro" in self.declared:
                 turning = _stretches(stack.enter_context(opened(self.gyro)), self.gyro, skip)
             waiting: dict[_Key, _Stretch] = {}
             with opened(self.accel) as file:
                 for stretch in _stretches(file, self.accel, skip):
-                    found = _twin_of(stretch.key, waiting, turning)
+                    if stretch is None:
+                        yield []
+                        continue
+                    found = yield from _twin_of(stretch.key, waiting, turning)
                     yield self._message(stretch, found)
         for user, device, _ in waiting:
             skip("no_accel", f"{self.gyro}: {user!r} with {device!r} has no accelerometer beside")
@@ -131,19 +134,26 @@ def _xyz(rows: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _twin_of(
-    key: _Key, waiting: dict[_Key, _Stretch], following: Iterator[_Stretch]
-) -> _Stretch | None:
-    """Return the stretch of that key, read on for it; those before it wait."""
+    key: _Key, waiting: dict[_Key, _Stretch], following: Iterator[_Stretch | None]
+) -> Generator[Message, None, _Stretch | None]:
+    """Return the stretch of that key, read on for it; those before it wait.
+
+    Yields an empty message for each block that ends no stretch, so that the caller can stop.
+    """
     while key not in waiting:
-        stretch = next(following, None)
-        if stretch is None:
+        try:
+            stretch = next(following)
+        except StopIteration:
             return None
-        waiting[stretch.key] = stretch
+        if stretch is None:
+            yield []
+        else:
+            waiting[stretch.key] = stretch
     return waiting.pop(key)
 
 
-def _stretches(file: IO[bytes], path: Path, skip: Skip) -> Iterator[_Stretch]:
-    """Yield a file's rows by person and device, in file order."""
+def _stretches(file: IO[bytes], path: Path, skip: Skip) -> Iterator[_Stretch | None]:
+    """Yield a file's rows by person and device, in file order; None after each block."""
     CsvFile(file, str(path))  # checks the header
     file.seek(0)
     file.readline(MAX_LINE_BYTES)
@@ -158,6 +168,7 @@ def _stretches(file: IO[bytes], path: Path, skip: Skip) -> Iterator[_Stretch]:
                 times[whose] += 1
                 stretch = _Stretch((*whose, times[whose]))
             stretch.blocks.append(part)
+        yield None
     if stretch is not None:
         yield stretch
 

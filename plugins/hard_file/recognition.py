@@ -61,8 +61,13 @@ _BY_HEADER: Mapping[Format, tuple[str, ...]] = {
 _EXCEL = "an Excel workbook; export it as CSV (phyphox offers five kinds, each is read)"
 
 
-def open_recording(path: Path, options: Options | None = None) -> Recording:
+def open_recording(
+    path: Path, options: Options | None = None, look: Callable[[], None] = lambda: None
+) -> Recording:
     """Recognise the file or folder at `path` and return its recording, nothing read but headers.
+
+    Of Sensor Logger's JSON everything is looked through, here and by the recording again: then
+    `look` is called for every MiB; what it raises ends that.
 
     Raises `UnusableInput` when it is missing, unreadable, of no known format or without what a
     model needs; the message names the file, what is wrong and the remedy.
@@ -81,6 +86,8 @@ def open_recording(path: Path, options: Options | None = None) -> Recording:
     found = _format_of_container(path) if container else _format_of_file(path)
     if found is None or stated not in ("auto", found):
         raise UnusableInput(f"{path}: {_unknown(path, found, stated)}")
+    if found == "sensor_logger":
+        return open_sensor_logger(path, options, look)
     return open_dump(path, found, options) if is_framing(found) else _OPENERS[found](path, options)
 
 

@@ -74,13 +74,15 @@ MEMBERS = (
 )
 
 
-def open_sensor_logger(path: Path, options: Options) -> Recording:
+def open_sensor_logger(
+    path: Path, options: Options, look: Callable[[], None] = lambda: None
+) -> Recording:
     """Return the recording in a Sensor Logger export: a zip, a folder, or its JSON.
 
     Raises `UnusableInput` for a damaged zip, for a zip or folder that is no such export, and for
     one without any file from which acceleration including gravity follows.
     """
-    members = _members(path)
+    members = _members(path, look)
     with members() as folder:
         metadata = _metadata(folder, options)
         unusable: list[str] = []
@@ -99,13 +101,15 @@ def open_sensor_logger(path: Path, options: Options) -> Recording:
     return Recording(path, export.stream, info, export.messages)
 
 
-def _members(path: Path) -> Callable[[], AbstractContextManager[_Members]]:
+def _members(
+    path: Path, look: Callable[[], None]
+) -> Callable[[], AbstractContextManager[_Members]]:
     """Return what opens the folder, the zip or the JSON."""
     if path.is_file():
         with opened(path) as file, guarded(str(path)):
             is_json = file.read(2) != b"PK"
         if is_json:
-            export = JsonExport(path)  # found out once what is in it
+            export = JsonExport(path, look)  # found out once what is in it
             return lambda: nullcontext(export)
     return lambda: opened_folder(path)
 

@@ -18,7 +18,7 @@ from hard.api import UnusableInput
 from hard_file.table import guarded, opened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 __all__ = ["JsonExport", "JsonMember"]
@@ -37,13 +37,15 @@ _AXES = ("time", "x", "y", "z")
 class JsonExport:
     """What takes the folder's place: members by the names that they have in the zip.
 
-    The whole file is looked through once to learn which sensors it has.
+    The whole file is looked through once to learn which sensors it has.  `look` is called for every
+    MiB, now and later.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, look: Callable[[], None]) -> None:
         self.path = path
+        self.look = look
         self.sensors: set[str] = set()
-        for piece in _objects(path):
+        for piece in _objects(self):
             if match := _SENSOR.search(piece):
                 self.sensors.add(match[1].decode())
         if not self.sensors:
@@ -91,15 +93,16 @@ class JsonMember:
         return cast("IO[bytes]", io.BufferedReader(_Csv(self), 64 * 1024))
 
 
-def _objects(path: Path) -> Iterator[bytes]:
+def _objects(export: JsonExport) -> Iterator[bytes]:
     """Yield the text of each object of a flat list, without its closing brace.
 
     Of an object beyond 64 KiB only a part comes, which is no JSON any more.
     """
-    with opened(path) as file:
+    with opened(export.path) as file:
         rest = b""
         while True:
-            with guarded(str(path)):
+            export.look()
+            with guarded(str(export.path)):
                 block = file.read(BLOCK_BYTES)
             if not block:
                 yield rest
@@ -117,7 +120,7 @@ class _Csv(io.RawIOBase):
         sensor = member.sensor
         self._columns = _COLUMNS.get(sensor, _AXES)
         self._wanted = re.compile(rb'"sensor"\s*:\s*"%s"' % re.escape(sensor.encode()))
-        self._pieces = _objects(member.export.path)
+        self._pieces = _objects(member.export)
         self._text = _line(self._columns)
 
     def readable(self) -> bool:

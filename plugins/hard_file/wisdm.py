@@ -24,7 +24,7 @@ from hard_file.recording import Recording, RecordingInfo
 from hard_file.table import Columns, CsvFile, Rewritten, opened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -166,8 +166,8 @@ class _Files:
     def _of_2019(self, accel: Folder, stream: str, skip: Skip) -> Iterator[Message]:
         """Yield a message for every stretch of one activity, in the accelerometer's order."""
         member, offset = _twin(accel), None
-        turning = {} if not member.is_file() else _stretches(member, skip)
-        for (label, number), (t, xyz) in _stretches(accel, skip).items():
+        turning = {} if not member.is_file() else (yield from _stretches(member, skip))
+        for (label, number), (t, xyz) in (yield from _stretches(accel, skip)).items():
             offset = self._offset(int(t[0])) if offset is None else offset
             message: list[SampleBatch | Annotation] = [
                 SampleBatch(stream, "accel", t + offset, xyz, self.declared["accel"])
@@ -202,12 +202,16 @@ class _Stretch:
 
 def _stretches(
     member: Folder, skip: Skip
-) -> dict[tuple[str, int], tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    """Read a file of 2019 whole: (activity, its number of this activity) -> stamps and values."""
+) -> Generator[Message, None, dict[tuple[str, int], tuple[NDArray[np.int64], NDArray[np.float32]]]]:
+    """Read a file of 2019 whole: (activity, its number of this activity) -> stamps and values.
+
+    Yields an empty message a block, so that the caller can stop.
+    """
     found: dict[tuple[str, int], _Stretch] = {}
     times: Counter[str] = Counter()
     label, n = "", 0
     for rows in _rows(member, skip):
+        yield []
         n += len(rows)
         if n > MAX_ROWS:
             raise UnusableInput(

@@ -1,8 +1,9 @@
 """The plain JSON for everyone else: rows or columns.
 
-    {"stream"?, "samples": [{"t", "accel"?: [x, y, z], "gyro"?: [x, y, z]}, …]}
-    {"stream"?, "t": […], "accel_x": […], "accel_y": […], "accel_z": […], "gyro_x"…}
+    {"stream"?, "messageId"?, "samples": [{"t", "accel"?: [x, y, z], "gyro"?: [x, y, z]}, …]}
+    {"stream"?, "messageId"?, "t": […], "accel_x": […], "accel_y": […], "accel_z": […], "gyro_x"…}
 
+With running numbers nothing has to wait for what might still come late, unless a number is missing.
 Android frame, gravity included; units, unit of time and clock come from the configuration.
 """
 
@@ -19,6 +20,7 @@ from hard_formats.series import (
     Row,
     Series,
     TimeUnit,
+    running_number,
     text,
     times_ns,
 )
@@ -69,7 +71,7 @@ def _check_time_unit(times: Iterable[Any], options: Options, t_received_ns: int 
 
 
 def _rows(body: dict[str, Any], options: Options) -> Contents:
-    contents = Contents(text(body.get("stream")), [])
+    contents = Contents(text(body.get("stream")), [], message_id=running_number(body))
     samples = [sample for sample in body["samples"] if type(sample) is dict]
     contents.skipped["wrong_type"] += len(body["samples"]) - len(samples)
     contents.skipped["wrong_type"] += sum("accel" not in s and "gyro" not in s for s in samples)
@@ -83,7 +85,7 @@ def _rows(body: dict[str, Any], options: Options) -> Contents:
 
 
 def _columns(body: dict[str, Any], options: Options) -> Contents:
-    contents = Contents(text(body.get("stream")), [])
+    contents = Contents(text(body.get("stream")), [], message_id=running_number(body))
     times = times_ns(body["t"], _NS_PER[options.time_unit])
     for series in _series(options):
         columns = [body.get(f"{series.sensor}_{axis}") for axis in "xyz"]

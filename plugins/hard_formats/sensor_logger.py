@@ -30,6 +30,7 @@ from hard_formats.series import (
     Series,
     Sign,
     arrays,
+    running_number,
     text,
     times_ns,
 )
@@ -56,10 +57,7 @@ def read(body: dict[str, Any], options: Options) -> Contents:
     if type(payload) is not list:
         raise Refused("unknown_shape", f"no payload list; the keys are {list(body)[:8]!r}")
     device = text(body.get("deviceId"))
-    contents = Contents(device, [], device=device)
-    message_id = body.get("messageId")
-    if type(message_id) is int and 0 <= message_id < T_END_NS:
-        contents.message_id = message_id
+    contents = Contents(device, [], message_id=running_number(body), device=device)
     by_name: dict[str, list[dict[str, Any]]] = {}
     for entry in payload:
         if type(entry) is dict and type(name := entry.get("name")) is str:

@@ -18,6 +18,8 @@ from pydantic import Field
 from hard.api import PluginConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from hard.api import Sensor, Unit
@@ -91,6 +93,12 @@ class Contents:
     message_id: int | None = None
     device: str | None = None
     skipped: Counter[str] = field(default_factory=Counter)
+
+
+def running_number(body: Mapping[str, Any]) -> int | None:
+    """Return the sender's `messageId`, None without one that can be one."""
+    number = body.get("messageId")
+    return number if type(number) is int and 0 <= number < T_END_NS else None
 
 
 def text(value: object) -> str | None:

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from hard.api import Confirm, Event, Sink
-from hard_delivery.lines import LineFile, LineFileConfig
+from hard_delivery.lines import FilePath, LineFile, RotationConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["JsonlSink", "JsonlSinkConfig"]
 
 
-class JsonlSinkConfig(LineFileConfig):
+class JsonlSinkConfig(RotationConfig):
     """Which file to append to, and how much is kept."""
+
+    path: FilePath
 
 
 class JsonlSink(Sink[JsonlSinkConfig]):
@@ -33,7 +35,7 @@ class JsonlSink(Sink[JsonlSinkConfig]):
 
     def __init__(self, name: str, config: JsonlSinkConfig, node: str = "hard") -> None:
         super().__init__(name, config, node)
-        self._file = LineFile(config, self.skip)
+        self._file = LineFile(config.path, config, self.skip)
 
     def open(self) -> None:
         """Open the file, make its folders, end a line that a power cut tore."""

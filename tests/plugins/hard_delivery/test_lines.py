@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hard.api import SinkUnavailable
-from hard_delivery.lines import LineFile, LineFileConfig
+from hard_delivery.lines import LineFile, RotationConfig
 
 LINE = b'{"seq": %d, "much": "more"}\n'
 
@@ -21,13 +21,13 @@ class Kept:
 
     def __init__(self, folder, **config):
         self.folder, self.path = folder, folder / "events.jsonl"
-        self.config = LineFileConfig(path=str(self.path), **config)
+        self.config = RotationConfig(**config)
         self.counts = Counter()
         self.files = []
 
     def opened(self):
         """Open it anew; what was open before is left as a kill leaves it."""
-        file = LineFile(self.config, lambda reason, _: self.counts.update([reason]))
+        file = LineFile(self.path, self.config, lambda reason, _: self.counts.update([reason]))
         self.files.append(file)
         file.open()
         return file

@@ -158,6 +158,32 @@ def test_probing_tells_the_format_and_why_or_what_is_wrong(tmp_path):
     assert (gone.ok, "no such file" in gone.detail) == (False, True)
 
 
+LINES = 80_000  # more than two MiB of each
+LONG = {
+    "data_1600_accel_phone.txt": "".join(f"1600,A,{n + 1},0.1,0.2,9.8;\n" for n in range(LINES)),
+    "Phones_accelerometer.csv": "Index,Arrival_Time,Creation_Time,x,y,z,User,Model,Device,gt\n"
+    + "".join(f"{n},0,{n},0.1,0.2,9.8,a,nexus4,nexus4_1,stand\n" for n in range(LINES)),
+    "export.json": "["
+    + '{"sensor": "TotalAcceleration", "time": "1", "x": "0", "y": "0", "z": "9.8"},\n' * LINES,
+}
+
+
+@pytest.mark.parametrize("name", list(LONG))
+def test_it_stops_within_what_makes_one_message_or_is_looked_through_first(tmp_path, name):
+    class SoonSet(threading.Event):
+        looks = 0
+
+        def is_set(self):
+            self.looks += 1
+            return self.looks > 1
+
+    path = tmp_path / name
+    path.write_text(LONG[name] + "broken at its end\n", encoding="utf-8")
+    source = FileSource("walk", FileConfig(path=path))
+    source.run(lambda message: pytest.fail(f"emitted {message}"), SoonSet())
+    assert source.counts == {}  # its end was never read
+
+
 def test_it_stops_within_a_stretch_of_bad_rows(tmp_path):
     source = FileSource("walk", FileConfig(path=str(write(tmp_path, ",,,\n" * 1000))))
     stop = threading.Event()

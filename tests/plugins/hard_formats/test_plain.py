@@ -27,6 +27,16 @@ def test_plain_columns_are_read():
     assert batches["accel"].values.tolist() == [[0, 1, 2], [0.5, 1.5, 2.5]]
 
 
+@pytest.mark.parametrize(
+    ("given", "taken"), [(7, 7), (0, 0), (None, None), ("7", None), (-1, None), (2**70, None)]
+)
+def test_a_plain_message_may_have_a_running_number(given, taken):
+    columns = {"t": [T0], "accel_x": [0], "accel_y": [0], "accel_z": [9.8]}
+    for body in (PLAIN, columns):
+        batches = by_sensor(decoded(body | {"messageId": given}))
+        assert {batch.message_id for batch in batches.values()} == {taken}
+
+
 def test_units_of_plain_json_come_from_the_configuration():
     batches = by_sensor(decoded(PLAIN, accel_unit="g", gyro_unit="deg/s"))
     assert batches["accel"].declared.unit == "g"
