@@ -13,6 +13,7 @@ first = $(shell for p in $(1); do "$$p" -c "$(USABLE)" >/dev/null 2>&1 && echo "
 PYTHON := $(call first,python3.11 python3.12 python3.13 python3)
 # The daemon's own suite runs here too, unless that is PYTHON already.
 OTHER := $(call first,python3.13 $(wildcard $(HOME)/.pyenv/versions/3.13*/bin/python3.13))
+PYTHON_3_13 := $(OTHER)
 OTHER := $(filter-out $(PYTHON),$(OTHER))
 
 # Many tests wait for a daemon or a broker: three at a time keep two cores busy.
@@ -54,6 +55,11 @@ test-all: .venv-test/bin/hard
 test-3.13: .venv-3.13/bin/hard
 	.venv-3.13/bin/python -m pytest -rs $(PARALLEL) --ignore tests/training
 
+# Home Assistant's package is large and pins its dependencies: it gets an environment of its own.
+# Warnings in it are none of ours.
+test-ha: .venv-ha/bin/hard ## hold what is announced against Home Assistant's own schemas
+	.venv-ha/bin/python -m pytest -rs -W ignore tests/home_assistant
+
 test-systemd: ## boot a Debian and run the service in it (root only)
 	systemd/test-service
 
@@ -86,7 +92,7 @@ sample: $(BIN)/hard ## make the bundled recording anew (the same bytes every tim
 	$(BIN)/hard simulate --force $(SAMPLE) $(SAMPLE_SCRIPT:%=--script %)
 
 clean: ## remove everything that the other targets made
-	rm -rf .venv .venv-test .venv-3.13 build dist *.egg-info out
+	rm -rf .venv .venv-test .venv-3.13 .venv-ha build dist *.egg-info out
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find hard plugins training tests -name __pycache__ -prune -exec rm -rf {} +
 
@@ -99,5 +105,13 @@ clean: ## remove everything that the other targets made
 .venv-3.13/bin/hard: pyproject.toml
 	$(call environment,$(OTHER),[dev])
 
+.venv-ha/bin/hard: pyproject.toml
+	@test -n "$(PYTHON_3_13)" || { echo "Home Assistant needs Python 3.13" >&2; exit 1; }
+	@echo "setting up .venv-ha (this takes minutes the first time)" >&2
+	@"$(PYTHON_3_13)" -m venv --clear .venv-ha
+	@.venv-ha/bin/python -m pip install --quiet --prefer-binary 'homeassistant==2025.4.4' \
+	  'paho-mqtt>=2.1,<3' 'pydantic>=2.7,<3' 'pytest>=8,<10' 'hypothesis>=6.100,<7'
+	@.venv-ha/bin/python -m pip install --quiet --no-deps --editable .
+
 comma := ,
-.PHONY: help demo test lint test-all test-3.13 test-systemd deb wheels python mosquitto sample clean
+.PHONY: help demo test lint test-all test-3.13 test-systemd test-ha deb wheels python mosquitto sample clean

@@ -46,6 +46,7 @@ LAYERS = (
     {
         "commands.daemon",
         "commands.evaluation",
+        "commands.home_assistant",
         "commands.live",
         "commands.recordings",
         "commands.setup",
