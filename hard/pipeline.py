@@ -386,6 +386,7 @@ class _Stream:
         """Return by name what a stream is connected to, but is no part of its state."""
         wired: dict[str, object] = {
             "counts": self._counts,
+            "work": self._work,
             "watch": self._watch,
             "explain": self._explain,
             "without_gyro": self._without_gyro,
