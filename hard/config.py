@@ -434,7 +434,10 @@ def _unreadable(secret: str) -> str | None:
         remedy = "write the password into it, or correct the path"
     elif folder := os.environ.get(_CREDENTIALS):
         path = Path(folder, credential)
-        remedy = f"add LoadCredential={credential}:… to the unit"
+        remedy = (
+            f"put it into /etc/credstore/hard-{credential}-password, where the unit has "
+            f"LoadCredential={credential}:hard-{credential}-password"
+        )
     else:
         return None
     if not path.is_file():
