@@ -52,8 +52,12 @@ MAX_LINE_BYTES = 64 * 1024
 BLOCK_BYTES = 384 * 1024
 LARGEST = 1e30
 """Beyond this a number is no reading; float32 holds 3.4e38, which leaves room for sums."""
-_MARK = -(10**15)
+_MARK = -1e15
 _MAX_LABELS = 32
+_EXACT_DIGITS = 15
+"""So many digits of an integer, and one more where that is a 1, are exact in a float64."""
+_LAST_FIRST_DIGITS = 9222
+"""Of 19: int64 ends within 9223."""
 
 Skip: TypeAlias = Callable[[str, str], None]
 """Told of every row left out: the reason (a word) and a sentence."""
@@ -297,19 +301,23 @@ class _Parser:
 
     def parse(self, block: bytes) -> Rows:
         """Return the good rows of whole lines; skip the others, blank lines in silence."""
-        if b"\n\n" in block or b"\n\r\n" in block or block.startswith((b"\n", b"\r\n")):
+        starts, lengths = _lines(block)
+        if len(lengths) and lengths.min() <= 2:
             block = _dense(block)
-        rows = self._parse_regular(block)
+            starts, lengths = _lines(block)
+        regular = len(lengths) and lengths.max() <= MAX_LINE_BYTES
+        rows = self._parse_regular(block, starts) if regular else None
         return self._parse_carefully(block) if rows is None else rows
 
-    def _parse_regular(self, block: bytes) -> Rows | None:
+    def _parse_regular(self, block: bytes, starts: NDArray[np.intp]) -> Rows | None:
         """Parse a block in one go; None when anything in it needs a closer look."""
-        if not block or b'"' in block or b"[" in block or _may_have_long_line(block):
+        if b'"' in block or b"[" in block:
             return None
         last = self._n_columns - 1
         if self._time_at in (None, 0) and self._label_at in (None, last):
             n_numbers = self._n_columns if self._label_at is None else last
-            rows = self._from_json(block, list(range(n_numbers)), labelled=n_numbers == last)
+            columns_at, labelled = list(range(n_numbers)), n_numbers == last
+            rows = self._from_json(block, starts, columns_at, labelled=labelled)
             if rows is not None:
                 return rows
         lines = [line.split(b",") for line in block[:-1].split(b"\n")]
@@ -321,15 +329,21 @@ class _Parser:
         numbers = b"".join(
             [b",".join(self._numeric(line)) + end for line, end in zip(lines, ends, strict=True)]
         )
-        return self._from_json(numbers, self._numeric_at, labelled=self._label_at is not None)
+        starts, _ = _lines(numbers)
+        labelled = self._label_at is not None
+        return self._from_json(numbers, starts, self._numeric_at, labelled=labelled)
 
-    def _from_json(self, block: bytes, columns_at: list[int], *, labelled: bool) -> Rows | None:
+    def _from_json(
+        self, block: bytes, starts: NDArray[np.intp], columns_at: list[int], *, labelled: bool
+    ) -> Rows | None:
         """Parse lines of the numbers in `columns_at`, then maybe a label, as one JSON array.
 
         A number that no reading comes near marks each line's end and says which label stood there:
         where there is one mark a line, each behind the last column, every line has its columns.
         """
-        width = len(columns_at)
+        width, offset = len(columns_at), 0
+        if self._time_at is not None:
+            block, offset = _shorter_stamps(block, starts)
         marked = _marked(block, labelled=labelled)
         if marked is None:
             return None
@@ -343,12 +357,12 @@ class _Parser:
         if not (one_mark_a_line and matrix.max() <= LARGEST):
             return None
         values = matrix.take([columns_at.index(at) for at in self._values_at], axis=1) + 0.0
-        t = None if self._time_at is None else _exact_stamps(matrix[:, 0], block)
+        t = None if self._time_at is None else _exact_stamps(matrix[:, 0], offset)
         if t is None and self._time_at is not None:
             return None
         row = np.arange(self._next_row, self._next_row + len(matrix), dtype=np.int64)
         self._next_row += len(matrix)
-        names = [labels[i] for i in (_MARK - marks).astype(int).tolist()] if labelled else None
+        names = [labels[i - 1] for i in (marks / _MARK).astype(int).tolist()] if labelled else None
         return Rows(row, np.zeros(len(row), np.int64) if t is None else t, values, names)
 
     def _parse_carefully(self, block: bytes) -> Rows:
@@ -412,10 +426,18 @@ def _numbers_in_python(text: bytes) -> NDArray[np.float64]:
     return np.array(json.loads(text), np.float64)
 
 
+def _lines(block: bytes) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return where lines start, and how long they are with their ends."""
+    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + 1
+    starts = np.append(0, ends[:-1]) if len(ends) else ends
+    return starts, ends - starts
+
+
 def _marked(block: bytes, *, labelled: bool) -> tuple[bytes, list[str]] | None:
     """Return a block's numbers as a JSON array with a mark for each line's end, and its labels.
 
-    The mark is `_MARK` less the number of the label that stood there; None for too many labels.
+    The mark is `_MARK` times one more than the number of the label that stood there; None for too
+    many labels.
     """
     labels: list[str] = []
     text = b"[%b0]" % block  # what a JSON array needs after the last mark, left out again later
@@ -423,35 +445,38 @@ def _marked(block: bytes, *, labelled: bool) -> tuple[bytes, list[str]] | None:
         if len(labels) == _MAX_LABELS:
             return None
         end = text[text.rfind(b",", 0, newline) : newline + 1] if labelled else b"\n"
-        text = text.replace(end, b",%d," % (_MARK - len(labels)))
+        text = text.replace(end, b",-%de15," % (len(labels) + 1))
         labels.append(_text(end[1:]))
     return text, labels
 
 
-def _exact_stamps(stamps: NDArray[np.float64], block: bytes) -> NDArray[np.int64] | None:
-    """Return integer stamps, which stand first in a block's lines, None where that is not sure.
+def _shorter_stamps(block: bytes, starts: NDArray[np.intp]) -> tuple[bytes, int]:
+    """Return lines that begin with stamps short enough for a float64, and what these lack, ns.
 
-    A float64 is a few hundred ns off for a time in ns since the epoch: its last three digits
-    are taken from the text.
+    Of the 19 digits of a time in ns since the epoch a float64 holds 15, and the first four are the
+    same for days: a 1 takes their place.  Where they are not, nothing is changed.
     """
     width = block.find(b",")
-    t: NDArray[np.int64]
-    if width <= 15:
-        whole = np.rint(stamps) == stamps
-        return stamps.astype(np.int64) if whole.all() and np.abs(stamps).max() < 2**53 else None
-    text = np.frombuffer(block, np.uint8)
-    ends = np.append(0, np.flatnonzero(text == ord("\n"))[:-1] + 1) + width
-    in_range = stamps.min() >= 2**53 and stamps.max() < 2**62
-    if not in_range or (text.take(ends, mode="clip") != ord(",")).any():
-        return None
-    last = np.zeros(len(stamps))
-    for place in (3, 2, 1):
-        digit = text[ends - place] - ord("0")  # anything but a digit wraps round to more than 9
-        if digit.max() > 9:
-            return None
-        last = last * 10 + digit
-    t = np.rint((stamps - last) / 1000).astype(np.int64) * 1000 + last.astype(np.int64)
-    return t if np.abs(t - stamps).max() <= 256 else None
+    first = block[: max(width - _EXACT_DIGITS, 0)]
+    if not (first.isdigit() and int(first) <= _LAST_FIRST_DIGITS):
+        return block, 0
+    characters = np.frombuffer(block, np.uint8).copy()
+    if (characters.take(starts + width, mode="clip") != ord(",")).any():
+        return block, 0
+    for i, (digit, instead) in enumerate(zip(first, b"1".rjust(len(first)), strict=True)):
+        if (characters[starts + i] != digit).any():
+            return block, 0
+        characters[starts + i] = instead
+    return characters.tobytes(), (int(first) - 1) * 10**_EXACT_DIGITS
+
+
+def _exact_stamps(stamps: NDArray[np.float64], offset: int) -> NDArray[np.int64] | None:
+    """Return integer stamps that lack `offset`, None where some are none or not exact."""
+    low, high = 1 - 2**53, 2**53
+    if offset:  # the 1 stands where the digits stood
+        low, high = 10**_EXACT_DIGITS, 2 * 10**_EXACT_DIGITS
+    exact = low <= stamps.min() and stamps.max() < high and (np.rint(stamps) == stamps).all()
+    return stamps.astype(np.int64) + offset if exact else None
 
 
 def _dense(block: bytes) -> bytes:
@@ -460,12 +485,6 @@ def _dense(block: bytes) -> bytes:
     while b"\n\n" in block:
         block = block.replace(b"\n\n", b"\n")
     return block.lstrip(b"\n")
-
-
-def _may_have_long_line(block: bytes) -> bool:
-    """Tell whether some stretch of half the limit has no line end in it."""
-    half = MAX_LINE_BYTES // 2
-    return any(block.find(b"\n", at, at + half) < 0 for at in range(0, len(block), half))
 
 
 def _text(field: bytes) -> str:
