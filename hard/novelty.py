@@ -49,32 +49,31 @@ def traits(values: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np
     by_channel = np.ascontiguousarray(values.transpose(0, 2, 1))  # sums run over a row's samples
     accel = by_channel[:, :3]
     third = accel.shape[2] // 3
-    begin, end = accel[:, :, :third].mean(axis=2), accel[:, :, -third:].mean(axis=2)
-    magnitude = np.sqrt(np.square(accel).sum(axis=1))
-    mean_magnitude = magnitude.mean(axis=1)
+    begin, end, mean = _mean(accel[:, :, :third]), _mean(accel[:, :, -third:]), _mean(by_channel)
+    spread = _mean_square(by_channel - mean[:, :, None])  # by axis
+    step = _mean_square(by_channel[:, :, 1:] - by_channel[:, :, :-1])
+    magnitude = np.sqrt(np.einsum("wct,wct->wt", accel, accel))
+    mean_magnitude = _mean(magnitude)
     beside = magnitude - mean_magnitude[:, None]
     magnitude_spread = np.sqrt(_mean_square(beside))
-    spread, roughness = _spread_and_roughness(accel, _ACCEL_FLOOR)
+    accel_spread, accel_roughness = _spread_and_roughness(spread[:, :3], step[:, :3], _ACCEL_FLOOR)
     columns = [
-        np.log(spread + _ACCEL_FLOOR),
+        np.log(accel_spread + _ACCEL_FLOOR),
         np.log(magnitude_spread + _ACCEL_FLOOR),
-        np.log(np.linalg.norm(end - begin, axis=1) + _TURN_FLOOR),
-        roughness,
+        np.log(_length(end - begin) + _TURN_FLOOR),
+        accel_roughness,
         mean_magnitude,
         np.log((np.abs(beside).max(axis=1) + _ACCEL_FLOOR) / (magnitude_spread + _ACCEL_FLOOR)),
     ]
     if by_channel.shape[1] > 3:
-        gyro = by_channel[:, 3:]
-        rate = np.linalg.norm(gyro.mean(axis=2), axis=1)
-        spread, roughness = _spread_and_roughness(gyro, _GYRO_FLOOR)
+        rate = _length(mean[:, 3:])
+        turning, gyro_roughness = _spread_and_roughness(spread[:, 3:], step[:, 3:], _GYRO_FLOOR)
         columns += [
-            np.log(np.hypot(spread, rate) + _GYRO_FLOOR),  # the root of the mean square
+            np.log(np.hypot(turning, rate) + _GYRO_FLOOR),  # the root of the mean square
             np.log(rate + _GYRO_FLOOR),
-            roughness,
+            gyro_roughness,
         ]
-    cosine = np.einsum("wc,wc->w", begin, end) / np.maximum(
-        np.linalg.norm(begin, axis=1) * np.linalg.norm(end, axis=1), 1e-9
-    )
+    cosine = _added(begin * end) / np.maximum(_length(begin) * _length(end), 1e-9)
     return np.stack(columns, axis=1).astype(np.float64), np.degrees(
         np.arccos(np.clip(cosine, -1, 1))
     )
@@ -83,8 +82,9 @@ def traits(values: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np
 def distances(found: NDArray[np.float64], usual: Usual) -> NDArray[np.float64]:
     """Return the squared Mahalanobis distances of traits [w, k] from each label's, [w, labels]."""
     off = found[:, None, :] - np.array(usual.means)
-    apart: NDArray[np.float64]
-    apart = np.einsum("wlk,lkm,wlm->wl", off, np.array(usual.precisions), off)
+    # A product of its own for each window: that of all at once would depend on how many.
+    weighed = np.matmul(off[:, :, None, :], np.array(usual.precisions))[:, :, 0]
+    apart: NDArray[np.float64] = np.einsum("wlk,wlk->wl", weighed, off)
     return apart
 
 
@@ -99,20 +99,33 @@ def novelty(values: NDArray[np.float32], usual: Usual | None) -> Novelty:
 
 
 def _spread_and_roughness(
-    values: NDArray[np.float32], floor: float
+    spread: NDArray[np.float32], step: NDArray[np.float32], floor: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the rms distance of vectors [w, 3, T] from their mean, and that of their steps to it.
+    """Return the rms distance of vectors from their mean, and that of their steps to it.
 
-    The second stands for frequency.
+    Given are the mean squares of both by axis, [w, 3]; the second stands for frequency.
     """
-    beside = values - values.mean(axis=2, keepdims=True)
-    steps = values[:, :, 1:] - values[:, :, :-1]
-    windows, axes, samples = values.shape
-    spread = np.sqrt(3 * _mean_square(beside.reshape(windows, axes * samples)))
-    step = np.sqrt(3 * _mean_square(steps.reshape(windows, axes * (samples - 1))))
-    return spread, step / (spread + np.float32(floor))
+    whole: NDArray[np.float32] = np.sqrt(_added(spread))
+    return whole, np.sqrt(_added(step)) / (whole + np.float32(floor))
+
+
+def _mean(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the mean of each row, [..., n]."""
+    means: NDArray[np.float32] = np.add.reduce(rows, axis=-1) / np.float32(rows.shape[-1])
+    return means
 
 
 def _mean_square(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    squares: NDArray[np.float32] = np.einsum("wi,wi->w", rows, rows) / np.float32(rows.shape[1])
-    return squares
+    squares: NDArray[np.float32] = np.einsum("...i,...i->...", rows, rows)
+    return squares / np.float32(rows.shape[-1])
+
+
+def _length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    lengths: NDArray[np.float32] = np.sqrt(_added(vectors * vectors))
+    return lengths
+
+
+def _added(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return x + y + z of vectors [w, 3]."""
+    added: NDArray[np.float32] = vectors[:, 0] + vectors[:, 1] + vectors[:, 2]
+    return added
