@@ -54,8 +54,6 @@ LARGEST = 1e30
 """Beyond this a number is no reading; float32 holds 3.4e38, which leaves room for sums."""
 _MARK = -1e15
 _MAX_LABELS = 32
-_EXACT_DIGITS = 15
-"""So many digits of an integer, and one more where that is a 1, are exact in a float64."""
 _LAST_FIRST_DIGITS = 9222
 """Of 19: int64 ends within 9223."""
 
@@ -341,9 +339,9 @@ class _Parser:
         A number that no reading comes near marks each line's end and says which label stood there:
         where there is one mark a line, each behind the last column, every line has its columns.
         """
-        width, offset = len(columns_at), 0
+        width, shorter = len(columns_at), None
         if self._time_at is not None:
-            block, offset = _shorter_stamps(block, starts)
+            block, shorter = _shorter_stamps(block, starts)
         marked = _marked(block, labelled=labelled)
         if marked is None:
             return None
@@ -357,7 +355,7 @@ class _Parser:
         if not (one_mark_a_line and matrix.max() <= LARGEST):
             return None
         values = matrix.take([columns_at.index(at) for at in self._values_at], axis=1) + 0.0
-        t = None if self._time_at is None else _exact_stamps(matrix[:, 0], offset)
+        t = None if self._time_at is None else _exact_stamps(matrix[:, 0], shorter)
         if t is None and self._time_at is not None:
             return None
         row = np.arange(self._next_row, self._next_row + len(matrix), dtype=np.int64)
@@ -450,33 +448,39 @@ def _marked(block: bytes, *, labelled: bool) -> tuple[bytes, list[str]] | None:
     return text, labels
 
 
-def _shorter_stamps(block: bytes, starts: NDArray[np.intp]) -> tuple[bytes, int]:
-    """Return lines that begin with stamps short enough for a float64, and what these lack, ns.
+def _shorter_stamps(block: bytes, starts: NDArray[np.intp]) -> tuple[bytes, tuple[int, int] | None]:
+    """Return lines that begin with stamps short enough for a float64, and how to make them whole.
 
     Of the 19 digits of a time in ns since the epoch a float64 holds 15, and the first four are the
-    same for days: a 1 takes their place.  Where they are not, nothing is changed.
+    same for days: a 1 takes their place.  Given back are that number of four digits, and what the
+    1 stands for; None where nothing was changed.
     """
     width = block.find(b",")
-    first = block[: max(width - _EXACT_DIGITS, 0)]
-    if not (first.isdigit() and int(first) <= _LAST_FIRST_DIGITS):
-        return block, 0
-    characters = np.frombuffer(block, np.uint8).copy()
-    if (characters.take(starts + width, mode="clip") != ord(",")).any():
-        return block, 0
-    for i, (digit, instead) in enumerate(zip(first, b"1".rjust(len(first)), strict=True)):
-        if (characters[starts + i] != digit).any():
-            return block, 0
-        characters[starts + i] = instead
-    return characters.tobytes(), (int(first) - 1) * 10**_EXACT_DIGITS
+    first = block[:4]
+    if not (15 < width <= 19 and first.isdigit() and int(first) <= _LAST_FIRST_DIGITS):
+        return block, None
+    text = np.frombuffer(block, np.uint8).copy()
+    fours: NDArray[np.uint32]  # the four characters from each one on
+    fours = np.ndarray(len(text) - 3, "<u4", text, strides=(1,))
+    if (fours[starts] != fours[0]).any():
+        return block, None
+    if (text.take(starts + width, mode="clip") != ord(",")).any():
+        return block, None
+    fours[starts] = int.from_bytes(b"   1", "little")
+    return text.tobytes(), (int(first), 10 ** (width - 4))
 
 
-def _exact_stamps(stamps: NDArray[np.float64], offset: int) -> NDArray[np.int64] | None:
-    """Return integer stamps that lack `offset`, None where some are none or not exact."""
-    low, high = 1 - 2**53, 2**53
-    if offset:  # the 1 stands where the digits stood
-        low, high = 10**_EXACT_DIGITS, 2 * 10**_EXACT_DIGITS
+def _exact_stamps(
+    stamps: NDArray[np.float64], shorter: tuple[int, int] | None
+) -> NDArray[np.int64] | None:
+    """Return integer stamps, which may have been made shorter; None where that is not sure."""
+    stamps = stamps.copy()  # closer together
+    low, high, lacking = 1 - 2**53, 2**53, 0
+    if shorter is not None:  # a 1 in its place, and nothing but digits behind it
+        first, one = shorter
+        low, high, lacking = one, 2 * one, (first - 1) * one
     exact = low <= stamps.min() and stamps.max() < high and (np.rint(stamps) == stamps).all()
-    return stamps.astype(np.int64) + offset if exact else None
+    return stamps.astype(np.int64) + lacking if exact else None
 
 
 def _dense(block: bytes) -> bytes:

@@ -40,10 +40,16 @@ def test_the_traits_do_not_depend_on_how_many_windows_come_at_a_time(channels):
     windows = motion(33)[:, :, :channels]
     together, turn = traits(windows)
     assert together.shape == (33, len(TRAITS) if channels == 6 else 6)
-    for i in range(33):
-        alone, turned = traits(windows[i : i + 1])
-        assert alone.tolist() == together[i : i + 1].tolist()
-        assert turned.tolist() == turn[i : i + 1].tolist()
+    usual = usual_of(motion(400)[:, :, :channels])
+    whole = novelty(windows, usual)
+    for n in (1, 2, 5, 16):
+        for i in range(0, 33, n):
+            some, turned = traits(windows[i : i + n])
+            assert some.tolist() == together[i : i + n].tolist()
+            assert turned.tolist() == turn[i : i + n].tolist()
+            part = novelty(windows[i : i + n], usual)
+            assert part.distance.tolist() == whole.distance[i : i + n].tolist()
+            assert part.spread.tolist() == whole.spread[i : i + n].tolist()
 
 
 def test_turning_the_device_changes_nothing():

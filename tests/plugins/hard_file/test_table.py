@@ -150,6 +150,31 @@ def test_times_stay_exact_whatever_stands_beside_them(stamps, carefully):
     assert read(no_label, NUMBERS_ONLY)[1] == stamps
 
 
+@given(
+    st.lists(
+        st.one_of(
+            st.integers(1_704_000_000_000_000_000, 1_705_100_000_000_000_000).map(b"%d".__mod__),
+            st.text("0123456789.e+ ", min_size=15, max_size=15).map(lambda x: b"1704" + x.encode()),
+            st.text("0123456789,", min_size=15, max_size=15).map(lambda x: b"1704" + x.encode()),
+            st.integers(0, 2**63).map(b"%d".__mod__),
+        ),
+        max_size=6,
+    )
+)
+@example([b"1704067         000"])
+@example([b"1704067            "])
+@example([b"1704067200000000.00"])
+@example([b"17040672.0000001e11"])
+@example([b"1704067200000000.5,"])
+def test_what_looks_like_a_long_time_is_read_as_plain_python_reads_it(stamps):
+    table = [b"%b,0.5,n,2.5,l" % stamp for stamp in [b"1704067200000000000", *stamps]]
+    expected = [plain_reading(line) for line in table]
+    rows, times_ns, *_, skipped = read(HEADER + b"\n".join(table), NUMBERS_ONLY)
+    assert rows == [i for i, row in enumerate(expected) if not isinstance(row, str)]
+    assert times_ns == [row[0] for row in expected if not isinstance(row, str)]
+    assert skipped == [row for row in expected if isinstance(row, str)]
+
+
 def test_numbers_are_rounded_as_python_rounds_them():
     texts = [
         b"0.1",
