@@ -34,6 +34,8 @@ BACKOFF_FIRST_S = 1.0
 BACKOFF_MAX_S = 60.0
 SETTLED_S = 60.0
 """An attempt that lasted this long was a success: the next outage backs off from the start."""
+SAID_REASONS = 10
+"""So many reasons of one outage are told: a receiver may word each refusal otherwise."""
 RESTARTS = 5
 RESTARTS_WITHIN_S = 60.0
 BATCH_EVENTS = 100
@@ -172,7 +174,7 @@ class PluginThread(ABC):
         return False
 
     def _pauses(self, err: Exception) -> bool:
-        if str(err) not in self._outage:
+        if str(err) not in self._outage and len(self._outage) < SAID_REASONS:
             self._outage.add(str(err))
             _log.warning("%s: away, trying again until it is back: %s", self.name, err)
         pause_s = self._backoff.next_s()

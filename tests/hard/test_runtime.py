@@ -39,7 +39,7 @@ from hard.api import (
 from hard.eventlog import EventLog
 from hard.runtime import REPEAT_S, Runtime, RuntimeOptions
 from hard.states import StateBoard
-from hard.threads import SinkThread
+from hard.threads import SAID_REASONS, SinkThread, SourceThread
 
 PATIENCE_S = 10
 
@@ -321,6 +321,15 @@ def test_a_source_that_is_away_is_run_again_and_said_once_each_way(path, caplog)
     assert source.runs == 3
     said = [each.message for each in caplog.records if each.message.startswith("imu")]
     assert said == ["imu: away, trying again until it is back: no such port", "imu: back"]
+
+
+def test_an_outage_whose_reason_is_always_worded_otherwise_does_not_flood_the_log(caplog):
+    thread = SourceThread(Played("imu", idles), lambda _: None, lambda: None)
+    thread.stop()  # no pause is waited for
+    for n in range(100):
+        thread._pauses(SourceUnavailable(f"refused: request {n}"))
+    assert len(caplog.records) == SAID_REASONS
+    assert thread.counts["outages"] == 100
 
 
 def test_a_source_with_a_bug_is_restarted_then_given_up_while_another_runs_on(path, caplog):
