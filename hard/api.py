@@ -591,7 +591,8 @@ class Sink(_Plugin[ConfigT]):
     def describe(self, description: Description) -> None:
         """Learn what a stream is called and can say.  Optional.
 
-        Called before a stream's first `update` after each `open`, and again for another model.
+        Called before a stream's first `update` after each `open`, `retire` and `forget`, and again
+        for another model.
         """
 
     def update(self, state: StreamState) -> None:

@@ -334,6 +334,7 @@ class SinkThread(PluginThread):
             stream, done = self._to_forget[0]  # there until it is done, should the sink go away
             self.pulse.beat()
             self._sink.forget(stream)
+            self._lose(stream)
             self._to_forget.popleft()
             done.set()
         before = self._shown
@@ -345,6 +346,7 @@ class SinkThread(PluginThread):
         for stream in self._states.gone_since(before):
             self.pulse.beat()
             self._sink.retire(stream)
+            self._lose(stream)
         if self._summaries is not None:
             fresh = self._summed == 0
             self._summed, summaries = self._summaries.since(self._summed)
@@ -353,6 +355,10 @@ class SinkThread(PluginThread):
             for summary in newest.values() if fresh else summaries:
                 self.pulse.beat()
                 self._sink.summarise(summary)
+
+    def _lose(self, stream: str) -> None:
+        """Introduce a stream anew should it come back."""
+        self._described = {key for key in self._described if key[0] != stream}
 
     def _introduce(self, state: StreamState) -> None:
         key = (state.stream, state.model)

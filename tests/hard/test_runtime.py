@@ -634,6 +634,23 @@ def test_a_stream_that_made_room_is_retired_again_after_each_open_until_it_comes
     assert sink.shown.count(("retire", "phone-1")) == 1
 
 
+def test_a_stream_that_comes_back_after_it_was_forgotten_or_retired_is_introduced_anew():
+    sink, states = Showing(), StateBoard()
+    comes = [("describe", "phone-1", "m"), ("update", "phone-1")]
+    with shown_to(sink, states) as thread:
+        states.show("phone-1", state("phone-1", 1))
+        sink.until(lambda: sink.shown[-2:] == comes)
+        states.show("phone-1", None)
+        sink.until(lambda: sink.shown[-1] == ("retire", "phone-1"))
+        states.show("phone-1", state("phone-1", 2))
+        sink.until(lambda: sink.shown[-2:] == comes)
+        states.forget("phone-1")
+        assert thread.forget("phone-1").wait(PATIENCE_S)
+        states.show("phone-1", state("phone-1", 3))
+        sink.until(lambda: sink.shown[-2:] == comes)
+    assert len(sink.shown) == 9
+
+
 def test_a_sink_is_told_the_health_at_once_and_when_what_is_degraded_changes():
     sink, told = Showing(), {"degraded": None}
     with shown_to(sink, StateBoard(), health=lambda: dict(told)):
