@@ -177,9 +177,13 @@ class Evicted:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Nothing of this stream is to be recognised from here on; emitted as `Silence` is."""
+    """Nothing of this stream is to be recognised from here on; emitted as `Silence` is.
+
+    Until a `Resume`, which the runtime means to give at `until_ns`, None where nobody set an end.
+    """
 
     stream: str
+    until_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,7 @@ class PluginThread(ABC):
         on_done: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = plugin.name
+        self.plugin = plugin
         self.state: Literal["ready", "running", "away", "ended", "failed"] = "ready"
         self._plugin = plugin
         self._why: str | None = None
@@ -237,6 +238,10 @@ class SourceThread(PluginThread):
     def stop(self) -> None:
         """Tell the source to return, also from a back-off."""
         self._stop.set()
+
+    def abandon(self) -> None:
+        """Ignore what the source, which does not stop, emits from now on."""
+        self._put = lambda _: None
 
     def _attempt(self) -> None:
         self._source.run(self._emit, _WatchedStop(self._stop, self.pulse))
