@@ -17,11 +17,13 @@ from typer.core import TyperGroup
 from hard.commands import (
     daemon,
     evaluation,
+    events,
     home_assistant,
     live,
     recordings,
     service,
     setup,
+    state,
     trial,
 )
 
@@ -50,8 +52,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for group in (recordings, evaluation, live, daemon, setup, trial):
+for group in (recordings, evaluation, live, daemon, state, setup, trial):
     app.add_typer(group.app)
+app.add_typer(events.app, name="events")
 app.add_typer(setup.sources_app, name="sources")
 app.add_typer(service.app, name="service")
 app.add_typer(home_assistant.app, name="ha")

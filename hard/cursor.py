@@ -51,6 +51,10 @@ class _Log(Protocol):
         """Return the streams that a sink has still to clear."""
         ...
 
+    def owe(self, sink: str, stream: str) -> None:
+        """Note that a sink has to clear a stream."""
+        ...
+
     def forgot(self, sink: str, stream: str) -> None:
         """Note that a sink has cleared a stream."""
         ...
@@ -150,6 +154,10 @@ class Cursor:
             last = self._again_to
             self._changed.notify_all()
         return self._log.count(after_seq, last, stream)
+
+    def must_forget(self, stream: str) -> None:
+        """Note, to be stored, that the sink has to clear what it keeps of a stream."""
+        self._log.owe(self.name, stream)
 
     def to_forget(self) -> list[str]:
         """Return the streams of which the sink has still to clear what it keeps."""

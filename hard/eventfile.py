@@ -26,7 +26,7 @@ import time
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import quote
 
 from hard.api import NS_PER_S, Event
@@ -41,10 +41,11 @@ __all__ = [
     "WAL_BYTES",
     "EventLogError",
     "Wanted",
+    "check_whole",
     "claimed",
     "connected",
     "damage",
-    "damaged_files",
+    "files_aside",
     "from_body",
     "prepare",
     "reading",
@@ -225,7 +226,7 @@ def prepare(db: sqlite3.Connection, path: Path | None) -> None:
         _change(db, _TABLES)
         return
     if not _was_closed(db):
-        _check(db)
+        check_whole(db)
     for old in range(version, SCHEMA):
         _change(db, _STEPS[old])
         _log.info("%s: brought from schema %d to %d", path, old, old + 1)
@@ -246,8 +247,8 @@ def _was_closed(db: sqlite3.Connection) -> bool:
     return reserved is not None and bool(reserved == used_number(db))
 
 
-def _check(db: sqlite3.Connection) -> None:
-    """Look at every page; raises what SQLite would, were it to come across the damage."""
+def check_whole(db: sqlite3.Connection) -> None:
+    """Look at every page; raises sqlite3.DatabaseError, as if it had come across the damage."""
     found = [line for (line,) in db.execute("PRAGMA quick_check(1)")]
     (numbers,) = db.execute("SELECT count(*) FROM numbers").fetchone()
     if found != ["ok"] or numbers != 1:
@@ -289,7 +290,7 @@ def set_aside(path: Path, cause: Exception, at_least: int = 0) -> None:
             Path(f"{path}{suffix}").replace(f"{aside}{suffix}")
     Path(f"{path}-shm").unlink(missing_ok=True)
     new.replace(path)
-    for older in damaged_files(path)[:-KEPT_DAMAGED]:
+    for older in files_aside(path, "damaged")[:-KEPT_DAMAGED]:
         remove_database(older)
     _log.error(
         "%s: damaged (%s): set aside as %s; %d events could be read and are kept, numbers go on "
@@ -298,10 +299,13 @@ def set_aside(path: Path, cause: Exception, at_least: int = 0) -> None:
     )
 
 
-def damaged_files(path: Path) -> list[Path]:
-    """Return the files that were set aside for a log, the oldest first."""
-    found = path.parent.glob(f"{path.name}.damaged-*")
-    return sorted(file for file in found if not file.name.endswith(("-wal", "-shm")))
+def files_aside(path: Path, why: str = "*") -> list[Path]:
+    """Return the files that took part as a log and were set aside, the oldest first.
+
+    `why` is `damaged`, or `replaced` by a restored one.
+    """
+    found = path.parent.glob(f"{path.name}.{why}-*Z")
+    return sorted(found, key=lambda file: file.name.rpartition("-")[2])
 
 
 def remove_database(path: Path) -> None:
@@ -367,7 +371,7 @@ class Wanted:
     since_ns: int | None = None
     until_ns: int | None = None
     activity: str | None = None
-    kind: Literal["enter", "exit", "status"] | None = None
+    kind: str | None = None
 
     def clauses(self) -> tuple[str, list[object]]:
         """Return SQL conditions, each with an AND before it, and their values."""
@@ -409,13 +413,15 @@ def stored_states(db: sqlite3.Connection) -> Iterator[tuple[str, str]]:
 
 
 def wanted_events(
-    db: sqlite3.Connection, wanted: Wanted, after_seq: int = 0, limit: int = -1
+    db: sqlite3.Connection, wanted: Wanted, after_seq: int = 0, newest: int | None = None
 ) -> Iterator[Event]:
-    """Yield committed events above a number, ascending; with a limit no more than that."""
+    """Yield committed events above a number, ascending; the `newest` so many of them only."""
     clauses, values = wanted.clauses()
-    rows = db.execute(
-        f"SELECT body, seq FROM events WHERE seq > ?{clauses} ORDER BY seq LIMIT ?",  # noqa: S608 - ours
-        (after_seq, *values, limit),
-    )
+    query = f"SELECT body, seq FROM events WHERE seq > ?{clauses} ORDER BY seq"  # noqa: S608 - ours
+    if newest is None:
+        rows = iter(db.execute(query, (after_seq, *values)))
+    else:
+        found = db.execute(f"{query} DESC LIMIT ?", (after_seq, *values, newest)).fetchall()
+        rows = reversed(found)
     for body, seq in rows:
         yield from_body(body, seq)

@@ -35,7 +35,7 @@ from hard.eventfile import (
     claimed,
     connected,
     damage,
-    damaged_files,
+    files_aside,
     from_body,
     prepare,
     refusal,
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
     from hard.api import Event
 
-__all__ = ["MAX_IN_FLIGHT", "Bounds", "Cursor", "EventLog", "EventLogError"]
+__all__ = ["MAX_IN_FLIGHT", "Bounds", "Cursor", "EventLog", "EventLogError", "again"]
 
 MAX_QUEUED = 10_000
 GROUP_S = 0.1
@@ -78,10 +78,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Order:
-    """A stream to be forgotten, by the log and then by some sinks; how many events that were."""
+    """A stream to be forgotten; how many events that were."""
 
     stream: str
-    sinks: frozenset[str]
     events: int = 0
     done: threading.Event = field(default_factory=threading.Event)
 
@@ -122,9 +121,9 @@ class EventLog:
         self._orders: deque[_Order] = deque()
         self._cursors: dict[str, Cursor] = {}
         self._starts: dict[str, Literal["now", "oldest"]] = {}  # of cursors not yet placed
-        self._left: dict[str, Place] = {}  # sink that went -> its place
         self._stored: dict[str, Place] = {}
         self._to_forget: set[tuple[str, str]] = set()  # (sink, stream)
+        self._owed: set[tuple[str, str]] = set()
         self._forgot: set[tuple[str, str]] = set()
         self._skipped: list[tuple[int, int]] = []
         self._newest = self._reserved = self._rows = self._max_pages = 0
@@ -268,25 +267,13 @@ class EventLog:
                 self._cursors[sink] = Cursor(self, sink, self._place(sink, start), self._changed)
             return self._cursors[sink]
 
-    def leave(self, sink: str) -> None:
-        """Forget the cursor of a sink that is no longer there: nothing is counted for it.
-
-        Its place is kept, should it return.
-        """
-        with self._lock:
-            self._starts.pop(sink, None)
-            cursor = self._cursors.pop(sink, None)
-            if cursor is not None:
-                self._left[sink] = cursor.place
-                self._queued.notify()
-
-    def forget(self, stream: str, sinks: Iterable[str], timeout_s: float = 5.0) -> int:
+    def forget(self, stream: str, timeout_s: float = 5.0) -> int:
         """Remove all that is kept of a stream; return how many events that were.
 
-        Each of `sinks` finds it in its cursor's `to_forget`.  Raises `EventLogError` when it is not
-        done within `timeout_s`; it is then done once the disk can be written.
+        What sinks have still to clear of it stays known (`owe`).  Raises `EventLogError` when it
+        is not done within `timeout_s`; it is then done once the disk can be written.
         """
-        order = _Order(stream, frozenset(sinks))
+        order = _Order(stream)
         with self._lock:
             self._queue = deque(row for row in self._queue if row.event.stream != stream)
             self._evidence.pop(stream, None)
@@ -302,10 +289,19 @@ class EventLog:
         with self._lock:
             return sorted(stream for name, stream in self._to_forget if name == sink)
 
+    def owe(self, sink: str, stream: str) -> None:
+        """Note that a sink has to clear what it keeps of a stream, in whichever run it can."""
+        with self._lock:
+            self._to_forget.add((sink, stream))
+            self._forgot.discard((sink, stream))
+            self._owed.add((sink, stream))
+            self._queued.notify()
+
     def forgot(self, sink: str, stream: str) -> None:
         """Note that a sink has cleared what it kept of a stream; stored with a later commit."""
         with self._lock:
             self._to_forget.discard((sink, stream))
+            self._owed.discard((sink, stream))
             self._forgot.add((sink, stream))
             self._queued.notify()
 
@@ -355,18 +351,18 @@ class EventLog:
         if self._queue:
             hurry = self._flushing or len(self._queue) >= GROUP_ROWS
             return -math.inf if hurry else self._attempted_s + GROUP_S
-        if self._states:
+        if self._states or self._owed:
             return -math.inf if self._flushing else self._attempted_s + GROUP_S
         if self._evidence or self._forgot or self._moved():
             return self._attempted_s + LAZY_S
         return math.inf if self._bounds.keep_days is None else self._pruned_s + PRUNE_S
 
     def _is_written(self) -> bool:
-        return not (self._queue or self._batch or self._states)
+        return not (self._queue or self._batch or self._states or self._owed)
 
     def _moved(self) -> dict[str, Place]:
-        places = {name: cursor.place for name, cursor in self._cursors.items()} | self._left
-        return {name: place for name, place in places.items() if self._stored.get(name) != place}
+        places = ((name, cursor.place) for name, cursor in self._cursors.items())
+        return {name: place for name, place in places if self._stored.get(name) != place}
 
     def _commit(self) -> None:
         """Write everything that waits; on a disk error put it back for the next attempt."""
@@ -394,6 +390,7 @@ class EventLog:
             dict(self._evidence),
             self._moved(),
             dict(self._states),
+            frozenset(self._owed),
             frozenset(self._forgot),
         )
 
@@ -436,6 +433,7 @@ class EventLog:
                     del self._states[stream]
             self._flushing = self._flushing and not self._is_written()
             self._stored |= batch.moved
+            self._owed -= batch.owed
             self._forgot -= batch.forgot
             for cursor in self._cursors.values():
                 cursor.dropped += cursor.unconfirmed(pruned)
@@ -456,7 +454,6 @@ class EventLog:
             with self._lock:
                 self._orders.popleft()
                 self._rows -= order.events
-                self._to_forget |= {(sink, order.stream) for sink in order.sinks}
                 self._changed.notify_all()
             order.done.set()
 
@@ -513,15 +510,14 @@ class EventLog:
         with self._lock:
             self._newest, self._reserved, self._rows = newest, reserved, rows
             self._stored = {sink: Place(*place) for sink, *place in places}
-            self._to_forget = set(debts)
+            self._to_forget = {*debts, *self._owed} - self._forgot
             self._skipped = skipped
             for sink, start in self._starts.items():
                 self._cursors[sink].put(self._place(sink, start))
             self._starts.clear()
 
     def _place(self, sink: str, start: Literal["now", "oldest"]) -> Place:
-        left = self._left.pop(sink, None) or self._stored.get(sink)
-        return left or Place(self._newest if start == "now" else 0)
+        return self._stored.get(sink) or Place(self._newest if start == "now" else 0)
 
     def _query(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         """Return what the file tells; raises `EventLogError`."""
@@ -576,7 +572,7 @@ class EventLog:
         if self._bounds.keep_days is None or now_ns < PLAUSIBLE_NS:
             return []
         cutoff_ns = now_ns - int(self._bounds.keep_days * DAY_NS)
-        for file in [] if self._path is None else damaged_files(self._path):
+        for file in [] if self._path is None else files_aside(self._path):
             if file.stat().st_mtime_ns < cutoff_ns:
                 remove_database(file)
         return prune_old(db, cutoff_ns)
@@ -586,7 +582,7 @@ class EventLog:
         with self._transaction("FULL") as db:
             db.execute("PRAGMA secure_delete = ON")
             try:
-                events = forget(db, order.stream, order.sinks)
+                events = forget(db, order.stream)
             finally:
                 db.execute("PRAGMA secure_delete = FAST")
         self._checkpoint("TRUNCATE")
@@ -630,3 +626,16 @@ class EventLog:
             _log.warning("numbers stay reserved, the next run skips them: %s", err)
         with self._db_lock:
             self._opened.close()
+
+
+def again(
+    log: EventLog,
+    cursor: Cursor,
+    after_seq: int | None,
+    since_ns: int | None,
+    stream: str | None,
+) -> int:
+    """Let a cursor deliver events again, above a number or decided since; return how many."""
+    if after_seq is None:
+        after_seq = log.newest if since_ns is None else log.number_at(since_ns, stream)
+    return cursor.deliver_again(after_seq, stream)

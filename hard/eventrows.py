@@ -15,7 +15,7 @@ from hard.eventfile import PAGE_BYTES, PLAUSIBLE_NS, WAL_BYTES, from_body, to_bo
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from hard.api import Event
@@ -73,6 +73,7 @@ class Batch:
     evidence: Mapping[str, int] = field(default_factory=dict)
     moved: Mapping[str, Place] = field(default_factory=dict)
     states: Mapping[str, str | None] = field(default_factory=dict)
+    owed: frozenset[tuple[str, str]] = frozenset()
     forgot: frozenset[tuple[str, str]] = frozenset()
 
 
@@ -131,6 +132,7 @@ def write(db: sqlite3.Connection, batch: Batch, first_seq: int, now_ns: int) -> 
         "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?)",
         [(sink, *place) for sink, place in batch.moved.items()],
     )
+    db.executemany("INSERT OR IGNORE INTO forgotten VALUES (?, ?)", batch.owed)
     db.executemany("DELETE FROM forgotten WHERE sink = ? AND stream = ?", batch.forgot)
     _store_states(db, batch.states, now_ns)
 
@@ -242,12 +244,9 @@ def _delete_oldest(db: sqlite3.Connection, n: int) -> list[int]:
 # -- forgetting ----------------------------------------------------------------------------------
 
 
-def forget(db: sqlite3.Connection, stream: str, sinks: Iterable[str]) -> int:
-    """Delete all rows of a stream, note what `sinks` have to clear; return how many events."""
+def forget(db: sqlite3.Connection, stream: str) -> int:
+    """Delete all rows of a stream, but for what sinks have to clear; return how many events."""
     events = db.execute("DELETE FROM events WHERE body ->> '$.stream' = ?", (stream,)).rowcount
     db.execute("DELETE FROM open_bouts WHERE stream = ?", (stream,))
     db.execute("DELETE FROM streams WHERE stream = ?", (stream,))
-    db.executemany(
-        "INSERT OR IGNORE INTO forgotten VALUES (?, ?)", [(sink, stream) for sink in sinks]
-    )
     return events

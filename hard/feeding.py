@@ -85,6 +85,10 @@ class Pipeline(Protocol):
         """Return `memory` of every stream of which anything is known."""
         ...
 
+    def forget(self, stream: str) -> None:
+        """Know nothing of a stream any more."""
+        ...
+
     def remember(self, stream: str, state: Mapping[str, Any]) -> None:
         """Know what `memory` gave elsewhere; raise ValueError for anything else."""
         ...
@@ -105,6 +109,10 @@ class Recorder(Protocol):
 
     def take(self, message: Message, known: Mapping[str, Mapping[str, Any]]) -> None:
         """Take in what the pipeline is about to be fed, knowing what; never blocks."""
+        ...
+
+    def forget(self, stream: str, timeout_s: float) -> bool:
+        """Remove what is recorded of a stream; return whether that was done in time."""
         ...
 
     def close(self, timeout_s: float) -> bool:
@@ -220,7 +228,9 @@ class PipelineThread:
             else:
                 self._record((request.control,))
                 events = self._obey(request.control)
-                self._publish(events, [request.control.stream], keep=True)
+                self._publish(events, [request.control.stream])
+                if isinstance(request.control, (Pause, Resume)):
+                    self._keep()  # it holds over a kill
             refusal = None
         except Refusal as error:
             refusal = error
@@ -241,9 +251,8 @@ class PipelineThread:
         method = getattr(self._pipeline, name, None)
         if method is None:
             raise Refusal("unsupported", f"this pipeline has nothing to {name}")
-        more = [control.until_ns] if isinstance(control, Pause) else []
         try:
-            events: list[Event] = method(control.stream, *more)
+            events: list[Event] = method(control.stream)
         except ValueError as error:
             raise Refusal("not_now", str(error)) from error
         if isinstance(control, Calibrate):
@@ -290,11 +299,8 @@ class PipelineThread:
         self._publish(self._pipeline.finish(self._reason), self._states.streams())
         self._keep()
 
-    def _publish(self, events: list[Event], streams: list[str], *, keep: bool = False) -> None:
-        """Log events and show what the streams are now; `keep` with what is known of them."""
-        known = {stream: self._pipeline.memory(stream) or None for stream in streams if keep}
-        self._log.append(events, known)
-        self._kept |= {stream for stream, memory in known.items() if memory}
+    def _publish(self, events: list[Event], streams: list[str]) -> None:
+        self._log.append(events)
         for event in events:
             if self._summaries is not None:
                 self._summaries.take(event)

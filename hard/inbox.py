@@ -191,6 +191,11 @@ class Inbox:
             self._queue.append((request, 0, time.monotonic()))
             self._filled.notify()
 
+    def forget(self, stream: str) -> None:
+        """Know nothing of a stream until it sends again."""
+        with self._filled:
+            self._arrivals.pop(stream, None)
+
     def streams(self, most: int = MAX_STREAMS) -> dict[str, dict[str, Any]]:
         """Return the status of the streams that arrived, the latest first, at most so many."""
         now_s = time.monotonic()

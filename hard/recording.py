@@ -18,11 +18,10 @@ Columns (`COLUMNS`; what does not apply to a kind is empty):
     t_received_ns  when it arrived, ns since the epoch, where the source says so
     t_ns           the source's own stamp, of an annotation the label's begin; ns
     x, y, z        the source's own values: nine digits give the float32 back
-    text           of an annotation: the label from t_ns on, "" for none; of kind `pause`: until
-                   when it is meant, ns, "" for no end; of kind `renew`: model and settings from
-                   here on, as in the metadata, JSON; of kind `remembered`: what the pipeline knew
-                   of the stream before the next row, JSON (which way was up, since when a
-                   calibration waited, until when it was paused)
+    text           of an annotation: the label from t_ns on, "" for none; of kind `renew`: model
+                   and settings from here on, as the metadata say it; of kind `remembered`: what
+                   the pipeline knew of the stream before the next row, as JSON (which way
+                   was up, since when a calibration waited, whether it was paused)
 
 Replaying it gives what live gave, byte for byte (`hard_file.hard_recording` reads it).  Each file
 begins with what was declared and remembered by then, so that it can be replayed alone.  Rows are
@@ -35,6 +34,7 @@ a folder that somebody removes is made again.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gzip
 import json
@@ -84,8 +84,10 @@ __all__ = [
     "Limits",
     "Recorder",
     "Unrecognised",
+    "files_of",
     "is_of_session",
     "recordings_in",
+    "remove_files",
 ]
 
 FORMAT = "hard-recording"
@@ -122,10 +124,19 @@ _WORDS: dict[type[Control], str] = {
     Silence: "silence",
     Calibrate: "calibrate",
     Evicted: "evicted",
+    Pause: "pause",
     Resume: "resume",
 }
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Forgetting:
+    """Asked of the recorder's thread: a stream to forget, and where to say that it is done."""
+
+    stream: str
+    done: threading.Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +174,8 @@ class Recorder:
         self._about = about
         self._streams: dict[str, _Stream] = {}
         self._held: deque[Annotation] = deque()  # of streams that have sent nothing (yet)
-        self._queue: queue.SimpleQueue[tuple[Message, _Known] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Message, _Known] | _Forgetting | None]
+        self._queue = queue.SimpleQueue()
         # Two numbers with one writer each instead of one with a lock.
         self._taken = self._written = 0
         self._retry_s = 0.0
@@ -192,6 +204,15 @@ class Recorder:
             return
         self._taken += size
         self._queue.put((message, known or {}))
+
+    def forget(self, stream: str, timeout_s: float) -> bool:
+        """Leave what waits to be written of a stream, and remove its files of all sessions.
+
+        Returns whether that was done within `timeout_s`.
+        """
+        done = threading.Event()
+        self._queue.put(_Forgetting(stream, done))
+        return done.wait(timeout_s)
 
     def close(self, timeout_s: float) -> bool:
         """Write the rest within `timeout_s`; return whether that was done."""
@@ -227,7 +248,9 @@ class Recorder:
             except queue.Empty:
                 taken = ((), {})
             going = taken is not None
-            if taken:
+            if isinstance(taken, _Forgetting):
+                self._forget(taken)
+            elif taken:
                 self._write(*taken)
                 self._written += _size(taken[0]) if taken[0] else 0
             if time.monotonic() >= due_s:
@@ -239,6 +262,11 @@ class Recorder:
         for stream in self._streams.values():
             self._flush(stream)
             self._finish(stream)
+
+    def _forget(self, order: _Forgetting) -> None:
+        self._streams.pop(order.stream, None)
+        remove_files(self._shelf.folder, order.stream)
+        order.done.set()
 
     def _write(self, message: Message, known: _Known) -> None:
         for name in dict.fromkeys(item.stream for item in message):
@@ -449,9 +477,6 @@ class _Stream:
                     self._add(f"annotation,{self.arrivals},,,,,,{item.t},,,,{_cell(item.text)}\n")
                 case Remembered():
                     self._add(self._remembered(item.state))
-                case Pause():
-                    until = "" if item.until_ns is None else item.until_ns
-                    self._add(f"pause,{self.arrivals},,,,,,,,,,{until}\n")
                 case Renew():
                     about = _cell(json.dumps(dict(item.about)))
                     self._add(f"renew,{self.arrivals},,,,,,,,,,{about}\n")
@@ -653,6 +678,27 @@ def recordings_in(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
+def files_of(folder: Path, stream: str) -> list[Path]:
+    """Return the files of a stream in all sessions below a folder."""
+    name = _file_name(stream)
+    return [
+        path
+        for path in sorted(folder.glob(f"*/{name}.*"))
+        if _SESSION.fullmatch(path.parent.name)
+        and (path.name == f"{name}.json" or _PART.fullmatch(path.name))
+    ]
+
+
+def remove_files(folder: Path, stream: str) -> int:
+    """Remove what is recorded of a stream, and sessions of nothing else; return how many files."""
+    files = files_of(folder, stream)
+    for path in files:
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # others are in it
+            path.parent.rmdir()
+    return len(files)
+
+
 def is_of_session(path: Path) -> bool:
     """Tell whether a file is a stream's metadata or rows in a session's folder."""
     if path.suffix == ".json":
@@ -703,6 +749,10 @@ class Unrecognised:
     def memories(self) -> Mapping[str, Mapping[str, Any]]:
         """Have nothing to keep."""
         return {}
+
+    def forget(self, stream: str) -> None:
+        """Know nothing of a stream any more."""
+        del stream
 
     def remember(self, stream: str, state: Mapping[str, Any]) -> None:
         """Learn nothing."""

@@ -45,7 +45,7 @@ class SummaryBoard:
         self._days[event.stream].take(event)
         self._told_s.pop(event.stream, None)
         while len(self._days) > self._max_streams:
-            self._forget(next(iter(self._days)))
+            self.forget(next(iter(self._days)))
 
     def reach(self, stream: str, now_ns: int) -> None:
         """Sum a stream up until data time `now_ns`, if that is due."""
@@ -75,8 +75,9 @@ class SummaryBoard:
                 changed.append(summary)
             return self._version, changed[::-1]
 
-    def _forget(self, stream: str) -> None:
-        del self._days[stream]
+    def forget(self, stream: str) -> None:
+        """Know nothing of a stream's days any more."""
+        self._days.pop(stream, None)
         self._told_s.pop(stream, None)
         with self._lock:
             for key in [key for key in self._shown if key[0] == stream]:

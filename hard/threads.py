@@ -34,8 +34,6 @@ BACKOFF_FIRST_S = 1.0
 BACKOFF_MAX_S = 60.0
 SETTLED_S = 60.0
 """An attempt that lasted this long was a success: the next outage backs off from the start."""
-SAID_REASONS = 10
-"""So many reasons of one outage are told: a receiver may word each refusal otherwise."""
 RESTARTS = 5
 RESTARTS_WITHIN_S = 60.0
 BATCH_EVENTS = 100
@@ -112,7 +110,6 @@ class PluginThread(ABC):
         on_done: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = plugin.name
-        self.plugin = plugin
         self.state: Literal["ready", "running", "away", "ended", "failed"] = "ready"
         self._plugin = plugin
         self._why: str | None = None
@@ -175,7 +172,7 @@ class PluginThread(ABC):
         return False
 
     def _pauses(self, err: Exception) -> bool:
-        if str(err) not in self._outage and len(self._outage) < SAID_REASONS:
+        if str(err) not in self._outage:
             self._outage.add(str(err))
             _log.warning("%s: away, trying again until it is back: %s", self.name, err)
         pause_s = self._backoff.next_s()
@@ -239,10 +236,6 @@ class SourceThread(PluginThread):
         """Tell the source to return, also from a back-off."""
         self._stop.set()
 
-    def abandon(self) -> None:
-        """Ignore what the source, which does not stop, emits from now on."""
-        self._put = lambda _: None
-
     def _attempt(self) -> None:
         self._source.run(self._emit, _WatchedStop(self._stop, self.pulse))
 
@@ -279,17 +272,17 @@ class SinkThread(PluginThread):
         self._described: set[tuple[str, str]] = set()
         self._health = health
         self._reported: tuple[float, Any] = (-math.inf, None)  # when, and what was degraded
-        self._to_forget: deque[tuple[str, threading.Event]] = deque()
+        self._forgetting: dict[str, threading.Event] = {}
         self._check_s = 0.0
         self._deadline_s = math.inf
 
     def forget(self, stream: str) -> threading.Event:
         """Let the sink remove what it shows of a stream, once it is there; set when done.
 
-        Call it when the states no longer know that stream.
+        Be it in another run.  Call it when the states no longer know that stream.
         """
-        done = threading.Event()
-        self._to_forget.append((stream, done))
+        done = self._forgetting.setdefault(stream, threading.Event())
+        self.cursor.must_forget(stream)
         self.cursor.wake()
         return done
 
@@ -335,13 +328,12 @@ class SinkThread(PluginThread):
 
     def _show(self) -> None:
         """Show the states and days that have changed, and what became of streams that are gone."""
-        while self._to_forget:
-            stream, done = self._to_forget[0]  # there until it is done, should the sink go away
+        for stream in self.cursor.to_forget():
             self.pulse.beat()
             self._sink.forget(stream)
-            self._lose(stream)
-            self._to_forget.popleft()
-            done.set()
+            self.cursor.forgot(stream)
+            if stream in self._forgetting:
+                self._forgetting.pop(stream).set()
         before = self._shown
         self._shown, states = self._states.since(before)
         for state in states:
@@ -351,7 +343,6 @@ class SinkThread(PluginThread):
         for stream in self._states.gone_since(before):
             self.pulse.beat()
             self._sink.retire(stream)
-            self._lose(stream)
         if self._summaries is not None:
             fresh = self._summed == 0
             self._summed, summaries = self._summaries.since(self._summed)
@@ -360,10 +351,6 @@ class SinkThread(PluginThread):
             for summary in newest.values() if fresh else summaries:
                 self.pulse.beat()
                 self._sink.summarise(summary)
-
-    def _lose(self, stream: str) -> None:
-        """Introduce a stream anew should it come back."""
-        self._described = {key for key in self._described if key[0] != stream}
 
     def _introduce(self, state: StreamState) -> None:
         key = (state.stream, state.model)

@@ -4,6 +4,8 @@
     evaluation   evaluate
     live         run, record
     daemon       status, label, calibrate: what is asked of the running daemon
+    events       events, events redeliver
+    state        forget, backup, restore
     setup        check, doctor, sources scan, plugins, schema
     trial        simulate, bench
 

@@ -12,20 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hard.commands.configured import Models, configuration_path, loaded
+from hard.commands.configured import Models, configuration_path, event_log, loaded
 from hard.commands.options import ConfigOption  # noqa: TC001 - typer reads the annotations
-from hard.commands.terminal import BAD_CONFIGURATION, fail, has_terminal, on_interrupt
+from hard.commands.terminal import BAD_CONFIGURATION, fail, on_interrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from datetime import tzinfo
+    from collections.abc import Iterator, Mapping, Sequence
 
     from hard.api import Sink, Source
-    from hard.commands.reloading import Reloader
-    from hard.config import Metrics, Settings
+    from hard.config import Configuration, Metrics, Settings
     from hard.eventlog import EventLog
     from hard.recording import Recorder
-    from hard.runtime import Runtime, RuntimeOptions
+    from hard.runtime import Runtime
     from hard.summaries import SummaryBoard
 
 __all__ = ["app"]
@@ -59,8 +57,7 @@ def run(
         for runtime in starting:
             runtime.stop()
 
-    # Before it runs there is nothing to reload: the configuration is being read.
-    with on_interrupt(stop, hangup=has_terminal()) as asked:
+    with on_interrupt(stop) as asked:
         raise typer.Exit(_run_daemon(configuration_path(config), starting, asked, stdout=stdout))
 
 
@@ -72,14 +69,12 @@ def _run_daemon(
 
     from hard import control, systemd  # noqa: PLC0415
     from hard.card import ModelRefused  # noqa: PLC0415
-    from hard.commands.reloading import Reloader  # noqa: PLC0415
     from hard.config import ConfigError  # noqa: PLC0415
     from hard.plugins import create  # noqa: PLC0415
 
     if logging.getLogger().level == logging.WARNING:
         logging.getLogger().setLevel(logging.INFO)  # a service tells what it does
-    needs = ["sources"] if stdout else ["sources", "sinks"]
-    configuration = loaded(config, needs)
+    configuration = loaded(config, ["sources"] if stdout else ["sources", "sinks"])
     settings = configuration.settings
     sinks: dict[str, Any] = dict(configuration.sinks)
     if stdout:
@@ -93,19 +88,21 @@ def _run_daemon(
     if asked:
         return 0
     folder = settings.hard.state_dir or systemd.state_directory()
-    reloader = Reloader(config, configuration, models, needs, _options)
-    recorder = _recorder(config, settings, folder, reloader.about_stream)
+    recorder = _recorder(config, settings, folder)
     log = event_log(settings, folder)
-    runtime = _runtime(reloader, configuration.sources, sinks, log, recorder, folder)
+    runtime = _runtime(configuration, models, sinks, log, recorder, folder)
     starting.append(runtime)
     if asked:
         runtime.stop()
-    reloader.about |= {"version": version("hard-daemon"), "node": settings.hard.node}
+    about = {
+        "version": version("hard-daemon"),
+        "node": settings.hard.node,
+        "models": models.identities(),
+    }
     try:
-        path = control.socket_path(folder, config)
         with (
             _monitored(settings.metrics, token, runtime),
-            control.serving(path, runtime, config, reloader.about),
+            control.serving(control.socket_path(folder, config), runtime, config, about),
         ):
             return runtime.run()
     except control.ControlError as error:
@@ -132,21 +129,21 @@ def _monitored(table: Metrics | None, token: str | None, runtime: Runtime) -> It
 
 
 def _runtime(
-    reloader: Reloader,
-    sources: Mapping[str, Source[Any]],
+    configuration: Configuration,
+    models: Models,
     sinks: Mapping[str, Sink[Any]],
     log: EventLog,
     recorder: Recorder | None,
     state_folder: Path | None,
 ) -> Runtime:
     """Return the daemon's threads around its pipeline, which knows again what it knew."""
-    from hard.api import NS_PER_S, Evicted  # noqa: PLC0415
+    from hard.api import Evicted  # noqa: PLC0415
     from hard.checkpoint import adopt_references, recall  # noqa: PLC0415
     from hard.metrics import Work  # noqa: PLC0415
     from hard.pipeline import Pipeline  # noqa: PLC0415
-    from hard.runtime import Runtime  # noqa: PLC0415
+    from hard.runtime import Runtime, RuntimeOptions  # noqa: PLC0415
 
-    settings, models = reloader.settings, reloader.models
+    settings = configuration.settings
 
     def evicting(stream: str) -> None:
         if recorder is not None:
@@ -158,48 +155,36 @@ def _runtime(
         max_streams=settings.hard.max_streams,
         mount=settings.axes_of,
         work=Work(time.perf_counter),
-        without_gyro=models.without_gyro,
     )
     if state_folder is not None:
         adopt_references(state_folder / "upright.json", log)
     recall(log, pipeline)
 
-    runtime = Runtime(
-        pipeline,
-        sources,
-        sinks,
-        log,
-        _options(settings),
-        recorder,
-        _summaries(reloader.zone_of, log),
-        reloader.describe,
-        reload=lambda: reloader.reload(pipeline),
-    )
-    for stream, until_ns in pipeline.paused().items():
-        left_s = None if until_ns is None else (until_ns - time.time_ns()) / NS_PER_S
-        runtime.stay_paused(stream, left_s)
-    reloader.runtime = runtime
-    return runtime
-
-
-def _options(settings: Settings) -> RuntimeOptions:
-    from hard.runtime import RuntimeOptions  # noqa: PLC0415
-
-    return RuntimeOptions(
+    options = RuntimeOptions(
         no_data_after_s=settings.decision.no_data_after_s,
         shutdown_s=settings.hard.shutdown_s,
         inbox_messages=settings.hard.inbox_messages,
-        hangup_reloads=not has_terminal(),
+    )
+    summaries = _summaries(settings, log)
+    return Runtime(
+        pipeline,
+        configuration.sources,
+        sinks,
+        log,
+        options,
+        recorder,
+        summaries,
+        models.describe,
     )
 
 
-def _summaries(zone_of: Callable[[str], tzinfo], log: EventLog) -> SummaryBoard:
+def _summaries(settings: Settings, log: EventLog) -> SummaryBoard:
     """Return the days of all streams, with what the log tells of the last ones."""
     from hard.api import NS_PER_S  # noqa: PLC0415
     from hard.eventlog import EventLogError  # noqa: PLC0415
     from hard.summaries import SummaryBoard  # noqa: PLC0415
 
-    board = SummaryBoard(zone_of)
+    board = SummaryBoard(settings.zone_of)
     oldest_ns = time.time_ns() - 2 * 86_400 * NS_PER_S
     told_ns: dict[str, int] = {}
     try:
@@ -216,26 +201,7 @@ def _summaries(zone_of: Callable[[str], tzinfo], log: EventLog) -> SummaryBoard:
     return board
 
 
-def event_log(settings: Settings, state_folder: Path | None) -> EventLog:
-    """Return the event log of a configuration, open; in memory without a state directory."""
-    from hard.eventlog import EventLog, EventLogError  # noqa: PLC0415
-
-    path = None if state_folder is None else state_folder / "events.db"
-    full = settings.log.sync == "full"
-    try:
-        return EventLog(
-            path, bounds=settings.log.bounds(), synchronous="FULL" if full else "NORMAL"
-        )
-    except EventLogError as error:
-        fail(error)
-
-
-def _recorder(
-    config: Path,
-    settings: Settings,
-    state_folder: Path | None,
-    about: Callable[[str], Mapping[str, Any]],
-) -> Recorder | None:
+def _recorder(config: Path, settings: Settings, state_folder: Path | None) -> Recorder | None:
     """Return the recorder that `[record]` asks for."""
     from hard.recording import Recorder  # noqa: PLC0415
 
@@ -244,7 +210,7 @@ def _recorder(
     folder = settings.record.folder or (state_folder and state_folder / "recordings")
     if folder is None:
         fail(f"{config}: record.folder: missing: name a folder", BAD_CONFIGURATION)
-    return Recorder(folder, settings.record.limits(), about)
+    return Recorder(folder, settings.record.limits(), settings.about)
 
 
 # -- record --------------------------------------------------------------------------------------

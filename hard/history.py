@@ -1,0 +1,139 @@
+"""The events of a log as a person wants them: chosen, told as text, exported as CSV, followed.
+
+Reads the file of a daemon beside it, running or not (`hard.eventfile`).  Called by `hard events`.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import sqlite3
+from contextlib import closing
+from datetime import datetime, timedelta
+from typing import IO, TYPE_CHECKING, Any
+
+from hard.api import NS_PER_S
+from hard.eventfile import EventLogError, Wanted, reading, wanted_events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import tzinfo
+    from pathlib import Path
+
+    from hard.api import Event
+
+__all__ = ["COLUMNS", "EventCsv", "followed", "listed", "time_ns", "told"]
+
+COLUMNS = (
+    "seq",
+    "event_type",
+    "stream",
+    "activity",
+    "confidence",
+    "t_start",
+    "t_end",
+    "t_decided",
+    "status",
+    "previous",
+    "reason",
+    "coverage",
+    "segment",
+    "model",
+    "bout",
+    "id",
+)
+LOOK_S = 0.5
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def time_ns(text: str, now_ns: int, zone: tzinfo) -> int:
+    """Return the time that a person means: "2h" (ago; s, m, h or d), a date, or RFC 3339.
+
+    A time without a zone is meant in `zone`.  Raises ValueError, a sentence.
+
+    >>> from zoneinfo import ZoneInfo
+    >>> time_ns("2024-05-01 09:30", 0, ZoneInfo("Europe/Berlin")) // 10**9
+    1714548600
+    >>> time_ns("90m", 7200 * 10**9, ZoneInfo("UTC")) // 10**9
+    1800
+    """
+    if ago := re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text):
+        return now_ns - int(float(ago[1]) * _UNITS_S[ago[2]] * NS_PER_S)
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(
+            f'{text!r} is no time: write 2h (ago), 2026-05-01, or "2026-05-01 09:30"'
+        ) from None
+    when = when if when.tzinfo else when.replace(tzinfo=zone)
+    since = when - datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+    return since // timedelta(microseconds=1) * 1000
+
+
+def listed(path: Path, wanted: Wanted, newest: int | None = None) -> Iterator[Event]:
+    """Yield the events of a log, ascending; the `newest` so many only.  Raises `EventLogError`."""
+    with closing(reading(path)) as db:
+        try:
+            yield from wanted_events(db, wanted, newest=newest)
+        except sqlite3.Error as error:
+            raise EventLogError(f"{path}: can't be read: {error}") from error
+
+
+def followed(
+    path: Path, wanted: Wanted, wait: Callable[[float], bool], newest: int | None = None
+) -> Iterator[Event]:
+    """Yield the events of a log, and then those that come, until `wait` (for seconds) says so.
+
+    A file that is put in the place of another is followed instead.  Raises `EventLogError` where
+    there is none to begin with.
+    """
+    last = 0
+    db, file = reading(path), path.stat().st_ino
+    try:
+        for event in wanted_events(db, wanted, newest=newest):
+            last = event.seq or last
+            yield event
+        while not wait(LOOK_S):
+            try:
+                if path.stat().st_ino != file:
+                    db.close()
+                    db, file = reading(path), path.stat().st_ino
+                for event in wanted_events(db, wanted, last):
+                    last = event.seq or last
+                    yield event
+            except (OSError, EventLogError, sqlite3.Error):
+                continue  # another file is about to take its place
+    finally:
+        db.close()
+
+
+def told(event: Event, zone: tzinfo) -> str:
+    """Return an event as a line for people, times in `zone`."""
+    when = datetime.fromtimestamp(event.t_decided // NS_PER_S, zone)
+    if event.kind == "status":
+        what = f"{event.previous} -> {event.status}"
+    elif event.kind == "enter":
+        what = f"{event.activity}  {event.confidence or 0:.0%}"
+    else:
+        what = f"{event.activity}  {((event.t_end or 0) - event.t_start) / NS_PER_S:.0f} s"
+    why = f"  ({event.reason})" if event.reason else ""
+    seen = event.seq
+    return f"{seen}  {when:%Y-%m-%d %H:%M:%S}  {event.stream}  {event.kind}  {what}{why}"
+
+
+class EventCsv:
+    """Events as CSV, `COLUMNS`; no cell is a formula to a spreadsheet, whoever chose its text."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._writer = csv.writer(file, lineterminator="\n")
+        self._writer.writerow(COLUMNS)
+
+    def write(self, event: Event) -> None:
+        """Append an event."""
+        body = event.payload()
+        self._writer.writerow([_cell(body.get(column)) for column in COLUMNS])
+
+
+def _cell(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

@@ -1,0 +1,113 @@
+"""A backup made beside a daemon, and the machine that goes on from it."""
+
+import json
+import os
+import time
+import zipfile
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+
+from hard.backup import back_up, restore, what_is_in
+from hard.eventfile import EventLogError
+from hard.eventlog import EventLog
+from hard.testing import sample_events
+
+KNOWN = {"phone-1": {"upright": {"gravity": [0.1, 9.7, 1.0]}}}
+
+
+@pytest.fixture
+def log(tmp_path):
+    log = EventLog(tmp_path / "first/events.db")
+    yield log
+    log.close()
+
+
+def committed(log, *starts):
+    enter = sample_events(1)[0]
+    log.append([replace(enter, kind="status", t_start=n, seq=None) for n in starts], KNOWN)
+    assert log.flush(5)
+
+
+def starts(log):
+    return [event.t_start for event in log.read(0, 1000)]
+
+
+def test_another_machine_goes_on_with_all_of_it_and_gives_no_number_again(log, tmp_path):
+    cursor = log.cursor("mqtt")
+    committed(log, *range(5))
+    cursor.read(3)
+    cursor.confirm(1)
+    committed(log, 5)
+    about = back_up(tmp_path / "first/events.db", tmp_path / "b.zip", "home")
+    assert (about["events"], about["newest"], about["node"]) == (6, 6, "home")
+    committed(log, *range(6, 3000))  # the first machine runs on
+    assert restore(tmp_path / "b.zip", tmp_path / "second/events.db") is None
+    with closing(EventLog(tmp_path / "second/events.db")) as second:
+        assert starts(second) == list(range(6))
+        assert second.states() == KNOWN
+        assert [e.seq for e in second.cursor("mqtt").read(100)] == [2, 3, 4, 5, 6]
+        assert second.cursor("mqtt").backlog == 5
+        committed(second, 7)
+        assert second.newest > max(log.newest, time.time() - 60)
+        assert second.cursor("mqtt").backlog == 6
+
+
+def test_a_backup_is_for_its_owner_only_and_whole_or_not_there(log, tmp_path):
+    committed(log, 1)
+    out = tmp_path / "b.zip"
+    back_up(tmp_path / "first/events.db", out, "home")
+    assert out.stat().st_mode & 0o077 == 0
+    with pytest.raises(OSError, match="No such file"):
+        back_up(tmp_path / "first/events.db", tmp_path / "none/b.zip", "home")
+    with pytest.raises(EventLogError, match="no event log is there"):
+        back_up(tmp_path / "events.db", out, "home")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["b.zip", "first"]
+
+
+def test_what_was_there_is_set_aside_and_a_daemon_that_runs_is_left_alone(log, tmp_path):
+    committed(log, 1)
+    path = tmp_path / "first/events.db"
+    back_up(path, tmp_path / "b.zip", "home")
+    committed(log, 2)
+    with pytest.raises(EventLogError, match="in use by another process"):
+        restore(tmp_path / "b.zip", path)
+    log.close()
+    old = restore(tmp_path / "b.zip", path)
+    with closing(EventLog(path)) as restored:
+        assert starts(restored) == [1]
+    with closing(EventLog(old)) as before:
+        assert starts(before) == [1, 2]
+
+
+def broken(path, body):
+    """A backup whose log is something else."""
+    about = {"format": "hard-backup", "version": 1}
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("about.json", json.dumps(about))
+        archive.writestr("events.db", body)
+    return path
+
+
+def test_what_is_no_backup_changes_nothing(log, tmp_path):
+    committed(log, 1)
+    log.close()
+    path = tmp_path / "first/events.db"
+    back_up(path, tmp_path / "b.zip", "home")
+    body = (tmp_path / "b.zip").read_bytes()
+    (tmp_path / "cut.zip").write_bytes(body[: len(body) // 2])
+    (tmp_path / "text.zip").write_text("no archive")
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("../events.db", "x")
+    rotten = bytearray(path.read_bytes())
+    rotten[4096:] = os.urandom(len(rotten) - 4096)
+    broken(tmp_path / "rotten.zip", bytes(rotten))
+    broken(tmp_path / "empty.zip", b"")
+    before = path.read_bytes()
+    for name in ("cut", "text", "other", "rotten", "empty", "missing"):
+        with pytest.raises(EventLogError, match=f"{name}.zip"):
+            restore(tmp_path / f"{name}.zip", path)
+    assert path.read_bytes() == before
+    assert not list(path.parent.glob("*.new")) + list(path.parent.glob("*.replaced*"))
+    assert what_is_in(tmp_path / "b.zip")["events"] == 1
