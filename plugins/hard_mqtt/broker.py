@@ -20,6 +20,8 @@ from hard.api import PluginConfig
 from hard_formats.credentials import CredentialError, credential_path, first_line, open_to_others
 
 if TYPE_CHECKING:
+    import logging
+
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
@@ -30,6 +32,7 @@ UNSUPPORTED_VERSION = 0x84
 _UNSPECIFIED = 0x80
 _BAD_LOGIN = 0x86
 _NOT_AUTHORIZED = 0x87
+KEEP_ALIVE_TIMEOUT = 0x8D
 _SESSION_TAKEN_OVER = 0x8E
 # X509_V_ERR_…: not yet valid, expired; the name, the address is another
 _NOT_VALID_NOW = {9, 10}
@@ -134,6 +137,10 @@ class BrokerClient(Client):
                 'protocol = "3.1.1"'
             )
         ended = f"the connection of {self.id!r} to the broker at {config.address} ended ({reason})"
+        if not self.answered and reason.value == KEEP_ALIVE_TIMEOUT:
+            return (
+                f"the broker at {config.address} accepts but does not answer: is it stuck or busy?"
+            )
         if not self.answered:
             return f"{ended} before any answer: {_of_the_other_kind(config)}"
         if reason.value in {_UNSPECIFIED, _SESSION_TAKEN_OVER}:  # mosquitto 2.0 gives no reason
@@ -157,6 +164,16 @@ class BrokerClient(Client):
                 # By its number: a WebSocket's wrapper has no shutdown, and TLS need not agree.
                 with socket.socket(fileno=os.dup(sock.fileno())) as bare:
                     bare.shutdown(socket.SHUT_RDWR)
+
+
+def spoken_in_3_1_1(config: BrokerConfig, log: logging.Logger, name: str) -> BrokerConfig:
+    """Return how to speak to a broker that knows no MQTT 5, and say so."""
+    log.warning(
+        "%s: the broker at %s does not speak MQTT 5: going on with 3.1.1, with which nobody is told"
+        ' what its ACL denies (protocol = "3.1.1" spares the attempt)',
+        *(name, config.address),
+    )
+    return config.model_copy(update={"protocol": "3.1.1"})
 
 
 def why_no_connection(config: BrokerConfig, error: Exception) -> str:

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from paho.mqtt.enums import MQTTErrorCode
 
-from hard_mqtt.broker import UNSUPPORTED_VERSION, BrokerAwayError, BrokerClient, BrokerConfig
+from hard_mqtt.broker import (
+    KEEP_ALIVE_TIMEOUT,
+    UNSUPPORTED_VERSION,
+    BrokerAwayError,
+    BrokerClient,
+    BrokerConfig,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -25,7 +31,6 @@ if TYPE_CHECKING:
 
 _CONNACK_TIMEOUT_S: Final = 6.0
 _GOODBYE_TIMEOUT_S: Final = 0.5
-_KEEP_ALIVE_TIMEOUT: Final = 0x8D
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,9 @@ class Publisher:
         self._client.loop_start()
         if not self.wait(lambda: self._connected_s is not None, _CONNACK_TIMEOUT_S):
             raise BrokerAwayError(
-                self.failure or f"the broker at {self._config.address} accepts but does not answer"
+                self.failure
+                or f"the broker at {self._config.address} accepts but does not answer: is it stuck "
+                "or busy?"
             )
 
     def wait(self, until: Callable[[], bool], timeout_s: float) -> bool:
@@ -206,7 +213,7 @@ class Publisher:
         self, _client: Any, _data: Any, _flags: DisconnectFlags, reason: ReasonCode, _props: Any
     ) -> None:
         if self.failure is None and self._connected_s is not None:
-            self.ended_by_broker = reason.value not in {0, _KEEP_ALIVE_TIMEOUT}
+            self.ended_by_broker = reason.value not in {0, KEEP_ALIVE_TIMEOUT}
         self._fail(self._client.explain(reason))
 
     def _on_publish(

@@ -23,7 +23,7 @@ from pydantic import Field
 
 from hard.api import Confirm, DaySummary, Description, Event, Sink, SinkUnavailable, Stage
 from hard_formats.names import safe_id
-from hard_mqtt.broker import BrokerAwayError, BrokerConfig, insecurities
+from hard_mqtt.broker import BrokerAwayError, BrokerConfig, insecurities, spoken_in_3_1_1
 from hard_mqtt.home_assistant import OFFLINE, ONLINE, Announcer
 from hard_mqtt.probing import cause_and_remedy, published, reached
 from hard_mqtt.publisher import Publisher
@@ -195,12 +195,7 @@ class MqttSink(Sink[MqttSinkConfig]):
             if not publisher.is_version_refused or self._broker.protocol != "5":
                 raise
             publisher.close()
-            self._broker = self._broker.model_copy(update={"protocol": "3.1.1"})
-            self.log.warning(
-                "%s: the broker at %s does not speak MQTT 5: going on with 3.1.1, with which nobody"
-                ' is told what its ACL denies (protocol = "3.1.1" spares the attempt)',
-                *(self.name, self.config.address),
-            )
+            self._broker = spoken_in_3_1_1(self._broker, self.log, self.name)
             self._publisher = publisher = self._prepared()
             publisher.connect()
 

@@ -16,7 +16,7 @@ from hard_formats.messages import Decoded, Refused, decode, decode_buffer, decod
 from hard_formats.names import safe_id
 from hard_formats.phyphox import BufferJoiner, is_buffer
 from hard_formats.receiving import ReceivingConfig, Reception
-from hard_mqtt.broker import BrokerAwayError, BrokerConfig, insecurities
+from hard_mqtt.broker import BrokerAwayError, BrokerConfig, insecurities, spoken_in_3_1_1
 from hard_mqtt.probing import listened, reached
 from hard_mqtt.subscriber import Subscriber
 from hard_mqtt.topics import (
@@ -63,6 +63,7 @@ class MqttSource(Source[MqttSourceConfig]):
 
     def __init__(self, name: str, config: MqttSourceConfig, node: str = "hard") -> None:
         super().__init__(name, config, node)
+        self._broker: BrokerConfig = config  # with another protocol, once that was refused
         self._joiner = BufferJoiner()
         self._reception = Reception(config, self.skip)
         self._warned = False
@@ -77,6 +78,8 @@ class MqttSource(Source[MqttSourceConfig]):
                 for message in subscriber.received():
                     self._take(message, emit)
         except BrokerAwayError as error:
+            if subscriber.is_version_refused:
+                self._broker = spoken_in_3_1_1(self._broker, self.log, self.name)
             raise SourceUnavailable(str(error)) from error
         finally:
             subscriber.close()
@@ -94,7 +97,7 @@ class MqttSource(Source[MqttSourceConfig]):
         # Of two subscriptions that overlap a broker may send every message twice.
         if labels is not None and not any(fits(topic, subscription(labels)) for topic in topics):
             topics.append(labels)
-        return Subscriber(config, client_id, topics, config.max_payload_bytes)
+        return Subscriber(self._broker, client_id, topics, config.max_payload_bytes)
 
     def _warn(self) -> None:
         if not self._warned:

@@ -13,7 +13,7 @@ from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from hard_mqtt.broker import BrokerAwayError, BrokerClient, BrokerConfig
+from hard_mqtt.broker import UNSUPPORTED_VERSION, BrokerAwayError, BrokerClient, BrokerConfig
 from hard_mqtt.topics import subscription
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Subscriber:
         max_payload_bytes: int,
     ) -> None:
         self.is_connected = False
+        self.is_version_refused = False
         self.is_subscribed = False
         self._config = config
         self.topics = topics
@@ -90,6 +91,7 @@ class Subscriber:
     ) -> None:
         self._client.answered = True
         if reason.is_failure:
+            self.is_version_refused = reason.value == UNSUPPORTED_VERSION
             self._fail(self._client.explain(reason))
         else:
             self.is_connected = True

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import socket
 import threading
 import time
 from dataclasses import replace
@@ -12,6 +11,7 @@ import pytest
 from hard.api import DaySummary, Description, SinkUnavailable
 from hard.testing import check_sink, sample_events, sample_state
 from hard_mqtt import MqttSink
+from tests.plugins.hard_mqtt.old_broker import old_broker
 
 STATUS = "hard/pi/status"
 EVENT = "hard/pi/conformance/event"
@@ -498,48 +498,6 @@ def test_a_poisonous_state_is_set_aside_too(stopped_broker):
 
 
 # -- MQTT 3.1.1 ------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def old_broker(broker):
-    """Stand before `broker` and know no MQTT 5, as mosquitto before 1.6 does; give the port."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=_serve_old, args=(server, broker.port))
-        thread.start()
-        yield server.getsockname()[1]
-        server.shutdown(socket.SHUT_RDWR)
-        thread.join()
-
-
-def _serve_old(server, port):
-    lines = []
-    while True:
-        try:
-            client, _ = server.accept()
-        except OSError:
-            break
-        connect = client.recv(4096)
-        if connect[8] == 5:  # the level behind the name MQTT
-            client.sendall(b"\x20\x02\x00\x01")
-            client.close()
-            continue
-        inside = socket.create_connection(("127.0.0.1", port))
-        inside.sendall(connect)
-        for ends in ((client, inside), (inside, client)):
-            lines.append(threading.Thread(target=_carry, args=ends))
-            lines[-1].start()
-    for line in lines:
-        line.join()
-
-
-def _carry(here, there):
-    with contextlib.suppress(OSError):
-        while data := here.recv(65_536):
-            there.sendall(data)
-    for end in (here, there):
-        with contextlib.suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
-    here.close()
 
 
 def test_a_broker_without_mqtt_5_is_spoken_to_in_3_1_1_and_that_is_said_once(broker, caplog):

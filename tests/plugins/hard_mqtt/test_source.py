@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from hard.api import Annotation, SourceUnavailable
 from hard.testing import check_source
 from hard_mqtt import MqttSource
+from tests.plugins.hard_mqtt.old_broker import old_broker
 from tests.running import Running
 
 T0 = 1_700_000_000_000_000_001
@@ -343,3 +344,14 @@ def test_what_others_can_read_is_said_once(broker, tmp_path, caplog):
 def test_a_wrong_setting_is_refused(wrong):
     with pytest.raises(ValidationError):
         MqttSource.Config(**wrong)
+
+
+def test_a_broker_without_mqtt_5_is_spoken_to_in_3_1_1(broker, caplog):
+    with old_broker(broker) as port:
+        source = MqttSource("phone", MqttSource.Config(host="127.0.0.1", port=port))
+        assert "does not speak MQTT 5" in Running(source).ended()  # the runtime tries again
+        running, phone = Running(source), broker.watch("nothing")
+        while running.nothing_more():
+            phone.publish("sensor-logger", gyro())
+        running.stop()
+    assert sum("going on with 3.1.1" in line for line in caplog.messages) == 1
