@@ -196,7 +196,7 @@ def _of_daemon(answer: Mapping[str, Any]) -> Iterator[Finding]:
                 f"{kind} {name}",
                 Stage(
                     "in use",
-                    ok=state in {"running", "ended"},
+                    ok=state in {"running", "ended"} and not why,
                     detail=f"the daemon itself holds it (pid {answer['pid']}) and says: {state}"
                     f"{f', {why}' if why else ''}; "
                     f"it left out and counted: {', '.join(counted) or 'nothing'}",

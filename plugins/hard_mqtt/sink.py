@@ -397,16 +397,19 @@ class MqttSink(Sink[MqttSinkConfig]):
         self._publish(topic, body, event.id, answered, deadline_s=deadline_s)
 
     def _confirm(self, event: Event, confirm: Confirm) -> None:
+        if not self._refused:
+            self.trouble = None
         if event.seq is not None:
             confirm(event.seq)
 
     def _is_refused(self, topic: str, reason: ReasonCode, event: Event, confirm: Confirm) -> None:
         """Keep a refused event, to try it again; in the network thread."""
-        self.trouble = (
+        refusal = (
             f"the broker at {self.config.address} refused a message on {topic!r} ({reason}): allow "
             "writing there in its ACL; events are kept and tried again"
         )
-        self.skip("refused", self.trouble)
+        self.trouble = self.trouble or refusal
+        self.skip("refused", refusal)
         if event.seq is not None:
             self._refused[event.seq] = (event, confirm)
             if self._retry_at_s == math.inf:
@@ -419,7 +422,6 @@ class MqttSink(Sink[MqttSinkConfig]):
             refused.append(self._refused.popitem())
         self._retry_at_s = math.inf
         self._retry_s = min(_RETRY_REFUSED_MAX_S, 2 * self._retry_s)
-        self.trouble = None
         for _, (event, confirm) in sorted(refused):
             self.write([event], confirm)
 
