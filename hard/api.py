@@ -177,9 +177,13 @@ class Evicted:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Nothing of this stream is to be recognised from here on; emitted as `Silence` is."""
+    """Nothing of this stream is to be recognised from here on; emitted as `Silence` is.
+
+    Until a `Resume`, which the runtime means to give at `until_ns`, None where nobody set an end.
+    """
 
     stream: str
+    until_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -591,7 +595,8 @@ class Sink(_Plugin[ConfigT]):
     def describe(self, description: Description) -> None:
         """Learn what a stream is called and can say.  Optional.
 
-        Called before a stream's first `update` after each `open`, and again for another model.
+        Called before a stream's first `update` after each `open`, `retire` and `forget`, and again
+        for another model.
         """
 
     def update(self, state: StreamState) -> None:

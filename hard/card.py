@@ -25,6 +25,7 @@ __all__ = [
     "ModelRefused",
     "Provenance",
     "Usual",
+    "installed_beside",
 ]
 
 Channel = Literal["accel_x", "accel_y", "accel_z", "gyro_x", "gyro_y", "gyro_z"]
@@ -244,6 +245,13 @@ def _models_folder() -> Path:
 def bundled() -> list[str]:
     """Return the names of the models that came with the package."""
     return sorted(p.stem for p in _models_folder().glob("*.json"))
+
+
+def installed_beside(name_or_path: str | Path) -> list[str]:
+    """Return the models there are, as `ModelCard.load` takes them: bundled, and beside a card."""
+    card = _card_path(name_or_path)
+    beside = [] if card.parent == _models_folder() else sorted(card.parent.glob("*.json"))
+    return [*bundled(), *(str(path) for path in beside if path.with_suffix(".tflite").is_file())]
 
 
 def _card_path(name_or_path: str | Path) -> Path:

@@ -2,6 +2,11 @@
 
 Called by the pipeline from one thread.  A classifier is usable only after its file's hash, its
 operators and its golden window were found right: `TFLiteClassifier.load` does all three.
+
+A damaged model can crash or stall the runtime, so one that comes while the daemon runs is loaded
+by a process of its own first, which has little time and memory (`prove`):
+
+    python -m hard.classifier --golden MODEL        prints name@hash, or why it is refused
 """
 
 from __future__ import annotations
@@ -9,8 +14,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import resource
+import signal
 import struct
+import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -18,12 +27,17 @@ import numpy as np
 from hard.card import ModelCard, ModelRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["TFLiteClassifier", "operator_codes", "runtime_name"]
+__all__ = ["TFLiteClassifier", "operator_codes", "prove", "runtime_name"]
+
+PROOF_S = 30.0
+"""A model that has not proved itself by then is refused; on a slow machine it takes seconds."""
+PROOF_CPU_S = 20
+PROOF_BYTES = 256 * 2**20
+"""What a model and its interpreter may take beside the imports; the bundled ones take 2 MB."""
 
 # Operators of the TFLite schema that the daemon does not run: custom code (Flex among it),
 # control flow, and state that outlives a window in ways that reset_all_variables misses.
@@ -214,3 +228,75 @@ class TFLiteClassifier:
         powered = np.exp(logits / self.card.temperature)
         probs: NDArray[np.float64] = powered / powered.sum(axis=1, keepdims=True)
         return probs.round(4)
+
+
+# -- the proof in a process of its own -----------------------------------------------------------
+
+
+def prove(name_or_path: str | Path) -> str:
+    """Let a model load and run its golden window in a limited process; return its name@hash.
+
+    Raises `ModelRefused`, also where that process crashes, hangs or wants too much memory.  Takes
+    about as long as the imports do, at most 30 s.
+    """
+    command = [sys.executable, "-P", "-m", "hard.classifier", "--golden", str(name_or_path)]
+    try:
+        done = subprocess.run(  # noqa: S603 - our own interpreter and module
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=PROOF_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ModelRefused(f"{name_or_path}: did not run within {PROOF_S:g} s: damaged") from error
+    except OSError as error:
+        raise ModelRefused(f"{name_or_path}: can't be tried: {error}") from error
+    told = done.stdout.strip()
+    if done.returncode == 0:
+        return told
+    if done.returncode == 1 and told:
+        raise ModelRefused(told)
+    how = f"exit code {done.returncode}"
+    if done.returncode < 0:
+        how = signal.Signals(-done.returncode).name
+    raise ModelRefused(f"{name_or_path}: it crashes {runtime_name()} ({how}): damaged")
+
+
+def _limit_this_process() -> None:
+    """Let the imports of now be followed by little; where that may not be set, go on."""
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
+    used_s = int(sum(resource.getrusage(resource.RUSAGE_SELF)[:2]))
+    for what, most in (
+        (resource.RLIMIT_AS, pages * resource.getpagesize() + PROOF_BYTES),
+        (resource.RLIMIT_CPU, used_s + PROOF_CPU_S),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+    ):
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(what, (most, most))
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
+
+
+def _main(arguments: Sequence[str]) -> int:
+    if len(arguments) != 2 or arguments[0] != "--golden":
+        sys.stderr.write("usage: python -m hard.classifier --golden MODEL\n")
+        return 2
+    _runtime()
+    _limit_this_process()
+    try:
+        told, code = TFLiteClassifier.load(arguments[1]).card.identity, 0
+    except ModelRefused as error:
+        told, code = str(error), 1
+    except MemoryError:
+        told, code = f"{arguments[1]}: it wants more memory than a model may have", 1
+    sys.stdout.write(f"{told}\n")
+    sys.stdout.flush()
+    return code
+
+
+if __name__ == "__main__":
+    raise SystemExit(_main(sys.argv[1:]))

@@ -55,7 +55,15 @@ if TYPE_CHECKING:
 
     from hard.api import Sink, Source
 
-__all__ = ["ConfigError", "Configuration", "Record", "Settings", "load", "unusable_folder"]
+__all__ = [
+    "ConfigError",
+    "Configuration",
+    "Record",
+    "Settings",
+    "load",
+    "state_folder",
+    "unusable_folder",
+]
 
 DEFAULT_MODEL = "pocket"
 _NAME = r"^[A-Za-z0-9_-]{1,64}$"
@@ -364,6 +372,15 @@ def load(path: Path | None, needs: Collection[str] = ()) -> Configuration:
         lines = (f"{path}:{_line(text, key)}: {key}: {fault}" for key, fault in faults)
         raise ConfigError("\n".join(lines))
     return Configuration(settings, made["sources"], made["sinks"])
+
+
+def state_folder(path: Path) -> Path | None:
+    """Return the state folder that a configuration names, whatever else is wrong with it."""
+    try:
+        found = re.search(r'^\s*state_dir\s*=\s*"([^"]+)"', path.read_text("utf-8"), re.MULTILINE)
+        return None if found is None else _placed(Path(found[1]), path.absolute().parent)
+    except (OSError, ValueError):
+        return None
 
 
 def _settings(table: dict[str, Any], folder: Path) -> tuple[Settings, list[tuple[str, str]]]:

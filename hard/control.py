@@ -2,17 +2,15 @@
 
     {"command": "status"}
     {"command": "label", "stream": "phone-1", "text": "cycling"}
-    {"command": "calibrate", "stream": "phone-1"}
-    {"command": "clear", "stream": "phone-1"}
-    {"command": "forget", "stream": "phone-1"}
-    {"command": "redeliver", "sink": "home", "after_seq": 120, "stream": "phone-1"}
 
-Each may carry `config`, the path of the client's configuration: a daemon with another one refuses.
-The answer has `"ok": true` and what was asked for, or `"ok": false`, `error` (a word) and `message`
-(a sentence).  A unix socket that only its owner may use; no network, no password.
+and the rest of `hard.commanding`'s table.  Each may carry `config`, the path of the client's
+configuration: a daemon with another one refuses.  The answer has `"ok": true` and what was asked
+for, or `"ok": false`, `error` (a word) and `message` (a sentence).  A unix socket that only its
+owner may use; no network, no password.
 
-`hard run` serves it, with one thread named "control" that never touches the pipeline: what needs
-it goes through the runtime's inbox.  `hard status`, `label`, `calibrate` and `doctor` ask.
+`hard run` serves it, with one thread named "control" that never waits for the pipeline: what is
+more than a look is done by `Commands`, which answers later.  `hard status`, `label`, `calibrate`,
+`pause`, `resume`, `reload` and `doctor` ask.
 """
 
 from __future__ import annotations
@@ -22,6 +20,7 @@ import errno
 import json
 import logging
 import os
+import queue
 import selectors
 import socket
 import stat
@@ -31,11 +30,11 @@ from collections import Counter
 from hashlib import blake2b
 from pathlib import Path
 from tempfile import gettempdir
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from hard.inbox import Refusal
+from hard.commanding import Commands, Request, explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -67,8 +66,8 @@ LOOK_S = 1.0
 JOIN_S = 0.25
 """The daemon's end waits so long for a request that is being answered."""
 ASK_S = 5.0
-ANSWER_S = 2.0
-"""The pipeline may take so long to take a request in."""
+RELOAD_S = 120.0
+"""A reload lets models prove themselves, which takes seconds on a slow machine."""
 MAX_PATH_BYTES = 107
 
 _UNDECIDED = "nothing decided yet"
@@ -87,74 +86,23 @@ class NoDaemonError(ControlError):
 class Daemon(Protocol):
     """What the server needs of `hard.runtime.Runtime`; all of it may be called from any thread."""
 
+    commands: Commands
+
     def status(self, most_streams: int) -> dict[str, Any]:
         """Return JSON values."""
         ...
 
-    def label(self, stream: str, t_ns: int, text: str) -> None:
-        """Label a stream's recording, or raise `Refusal`."""
-        ...
 
-    def calibrate(self, stream: str, timeout_s: float) -> None:
-        """Calibrate a stream, or raise `Refusal`."""
-        ...
-
-    def clear(self, stream: str, timeout_s: float) -> dict[str, bool]:
-        """Let the sinks remove what they show of a stream; return which have done so."""
-        ...
-
-    def forget(self, stream: str, timeout_s: float) -> dict[str, Any]:
-        """Remove all that is kept of a stream, or raise `Refusal`; return JSON values."""
-        ...
-
-    def redeliver(
-        self, sink: str, after_seq: int | None, since_ns: int | None, stream: str | None
-    ) -> int:
-        """Deliver events again, or raise `Refusal`; return how many."""
-        ...
-
-
-class _Request(BaseModel):
+class _Status(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
+    command: Literal["status"]
     config: str | None = Field(default=None, max_length=4096)
 
 
-class _Status(_Request):
-    command: Literal["status"]
-
-
-class _Label(_Request):
-    command: Literal["label"]
-    stream: str = Field(max_length=256)
-    text: str = Field(max_length=200)
-
-
-class _Calibrate(_Request):
-    command: Literal["calibrate"]
-    stream: str = Field(max_length=256)
-
-
-class _Clear(_Request):
-    command: Literal["clear"]
-    stream: str = Field(max_length=256)
-
-
-class _Forget(_Request):
-    command: Literal["forget"]
-    stream: str = Field(max_length=256)
-
-
-class _Redeliver(_Request):
-    command: Literal["redeliver"]
-    sink: str = Field(max_length=256)
-    after_seq: int | None = Field(default=None, ge=0, lt=2**63)
-    since_ns: int | None = Field(default=None, gt=-(2**63), lt=2**63)
-    stream: str | None = Field(default=None, max_length=256)
-
-
-_Any: TypeAlias = _Status | _Label | _Calibrate | _Clear | _Forget | _Redeliver
-_REQUESTS: TypeAdapter[_Any] = TypeAdapter(Annotated[_Any, Field(discriminator="command")])
+_REQUESTS: TypeAdapter[_Status | Request] = TypeAdapter(
+    Annotated[_Status | Request, Field(discriminator="command")]
+)
 
 
 # -- where it is ---------------------------------------------------------------------------------
@@ -207,8 +155,8 @@ def serving(
 ) -> Iterator[None]:
     """Serve requests while the block runs; None serves nothing.
 
-    `about` is added to each status.  Raises `ControlError` where another daemon listens or the
-    socket can't be made.
+    `about` is added to each status, as it is then.  Raises `ControlError` where another daemon
+    listens or the socket can't be made.
     """
     if path is None:
         yield
@@ -255,16 +203,22 @@ class _Server:
         self._listener = _bound(path)
         self._daemon = daemon
         self._config = config.resolve()
-        self._about = dict(about)
+        self._about = about  # may change while it serves
+        self._met: queue.SimpleQueue[tuple[_Client, Mapping[str, Any]]] = queue.SimpleQueue()
         self._began_s = self._looked_s = time.monotonic()
         self._clients: dict[socket.socket, _Client] = {}
         self._woken, self._waker = socket.socketpair()
+        self._waker.setblocking(False)
         self._stopping = False
 
     def stop(self) -> None:
         """Let `run` return after the request that is being answered."""
-        self._waker.send(b".")  # first: the thread closes both ends once it sees the flag
         self._stopping = True
+        self._wake()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):  # full: it is awake; closed: it has ended
+            self._waker.send(b".")
 
     def run(self) -> None:
         """Serve until `stop`."""
@@ -281,6 +235,9 @@ class _Server:
         """Attend to what is ready, and part with those whose time is up."""
         busy = any(client.has_line for client in self._clients.values())
         ready = {key.fileobj for key, _ in self._selector.select(0.0 if busy else LOOK_S)}
+        if self._woken in ready:
+            self._woken.recv(MAX_REQUEST_BYTES)
+            self._guarded(self._hand_out)
         for client in list(self._clients.values()):
             if self._stopping:
                 return
@@ -317,7 +274,8 @@ class _Server:
             self._send(client)
 
     def _part(self, client: _Client) -> None:
-        self._selector.unregister(client.sock)
+        if client.sock in self._selector.get_map():
+            self._selector.unregister(client.sock)
         del self._clients[client.sock]
         client.sock.close()
 
@@ -330,7 +288,7 @@ class _Server:
             if client.is_too_long:
                 client.leave(_refusal("too_long", f"more than {MAX_REQUEST_BYTES} bytes"))
             elif not client.rest_out and (line := client.next_line()):
-                client.answer(self._answer(line))
+                self._answer(client, line)
             self._send(client)
         except OSError:
             self._part(client)
@@ -338,6 +296,9 @@ class _Server:
     def _send(self, client: _Client) -> None:
         """Send what can be sent; read on only once all is, so that nobody piles up answers."""
         client.send()
+        if client.is_waiting:
+            self._selector.unregister(client.sock)
+            return
         wanted = selectors.EVENT_WRITE if client.rest_out else selectors.EVENT_READ
         self._selector.modify(client.sock, wanted)
 
@@ -357,37 +318,39 @@ class _Server:
         self._listener = listener
         self._selector.register(listener, selectors.EVENT_READ)
 
-    def _answer(self, line: bytes) -> bytes:
+    def _answer(self, client: _Client, line: bytes) -> None:
+        """Answer a request, or let it be answered once it has been met."""
         try:
             request = _REQUESTS.validate_json(line)
-            return _line({"ok": True, **self._do(request)})
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            return _refusal("bad_request", f"{where}: {first['msg']}" if where else first["msg"])
-        except Refusal as refusal:
-            return _refusal(refusal.reason, str(refusal))
-
-    def _do(self, request: _Any) -> dict[str, Any]:
+            client.answer(_refusal("bad_request", explained(error)))
+            return
         if request.config is not None and Path(request.config) != self._config:
-            raise Refusal("other_configuration", f"this daemon runs with {self._config}")
-        match request:
-            case _Label():
-                self._daemon.label(request.stream, time.time_ns(), request.text)
-            case _Calibrate():
-                self._daemon.calibrate(request.stream, ANSWER_S)
-            case _Clear():
-                return {"sinks": self._daemon.clear(request.stream, ANSWER_S)}
-            case _Forget():
-                return self._daemon.forget(request.stream, ANSWER_S)
-            case _Redeliver():
-                again = request.after_seq, request.since_ns, request.stream
-                return {"events": self._daemon.redeliver(request.sink, *again)}
-            case _Status():
-                up_s = round(time.monotonic() - self._began_s, 1)
-                own = {"config": str(self._config), "pid": os.getpid(), "up_s": up_s}
-                return {**self._about, **own, **self._daemon.status(MAX_STREAMS)}
-        return {}
+            other = f"this daemon runs with {self._config}"
+            client.answer(_refusal("other_configuration", other))
+        elif isinstance(request, _Status):
+            client.answer(_line({"ok": True, **self._status()}))
+        else:
+            client.wait()
+            self._daemon.commands.submit(request, lambda body: self._hand_in(client, body))
+
+    def _hand_in(self, client: _Client, body: Mapping[str, Any]) -> None:
+        """Take in from any thread what a waiting client is to be answered."""
+        self._met.put((client, body))
+        self._wake()
+
+    def _hand_out(self) -> None:
+        """Answer the clients whose requests have been met, if they are still there."""
+        while not self._met.empty():
+            client, body = self._met.get()
+            if self._clients.get(client.sock) is client and client.is_waiting:
+                client.answer(_line(dict(body)))
+                self._selector.register(client.sock, selectors.EVENT_WRITE)
+
+    def _status(self) -> dict[str, Any]:
+        up_s = round(time.monotonic() - self._began_s, 1)
+        own = {"config": str(self._config), "pid": os.getpid(), "up_s": up_s}
+        return {**self._about, **own, **self._daemon.status(MAX_STREAMS)}
 
 
 class _Client:
@@ -396,14 +359,15 @@ class _Client:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.rest_out = b""
-        self.is_leaving = False
+        self.is_leaving = self.is_waiting = False
         self.due_s = time.monotonic() + IDLE_S
         self._rest_in = b""
 
     @property
     def has_line(self) -> bool:
         """Whether a whole request waits that may be answered now."""
-        return b"\n" in self._rest_in and not self.rest_out and not self.is_leaving
+        free = not (self.rest_out or self.is_leaving or self.is_waiting)
+        return free and b"\n" in self._rest_in
 
     @property
     def is_too_long(self) -> bool:
@@ -424,8 +388,14 @@ class _Client:
         line, _, self._rest_in = self._rest_in.partition(b"\n")
         return line.strip()
 
+    def wait(self) -> None:
+        """Read nothing more until the request is answered."""
+        self.is_waiting = True
+        self.due_s = time.monotonic() + RELOAD_S
+
     def answer(self, line: bytes) -> None:
         """Let a line be sent; its request has been met, so the time for the next begins."""
+        self.is_waiting = False
         self.rest_out += line
         self.due_s = time.monotonic() + IDLE_S
 
@@ -471,7 +441,7 @@ def ask(
     others = ""
     for path in paths:
         try:
-            with _connected(path, ASK_S) as sock:
+            with _connected(path, RELOAD_S if command == "reload" else ASK_S) as sock:
                 answer = _exchange(sock, path, request)
         except NoDaemonError:
             continue
@@ -532,10 +502,14 @@ def status_text(answer: Mapping[str, Any]) -> str:
     if record := answer["record"]:
         session = record["session"] or "nothing yet"
         lines.append(f"recording: {record['state']}, {session}, {record['bytes']} bytes")
+    if (last := answer["reload"]) and not last["ok"]:
+        lines.append(f"reload refused {last['age_s']:.0f} s ago: {last['message']}")
     for stream in sorted(answer["streams"], key=lambda stream: str(stream["stream"])):
         what = stream["activity"] or stream["status"] or _UNDECIDED
         rates = ", ".join(f"{sensor} {hz:g} Hz" for sensor, hz in stream["rate_hz"].items())
         told = [stream[key] for key in ("reason", "clock") if stream.get(key)]
+        if (left_s := stream.get("resumes_in_s")) is not None:
+            told.append(f"for {left_s:.0f} s more")
         why = f" ({'; '.join(told)})" if told else ""
         heard = f"heard {stream['age_s']:.1f} s ago"
         lines.append(f"stream {stream['stream']}: {what}{why}; {heard}; {rates}")

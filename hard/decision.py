@@ -9,6 +9,7 @@ never overlap; what was said is never taken back.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from hard.api import NS_PER_S, Event, Kind, Reason, Status, StreamState
 from hard.card import ModelRefused
 from hard.evidence import UNKNOWN, Evidence, transition_matrix
-from hard.smoothing import Averaged, FixedLag
+from hard.smoothing import LEAST, Averaged, FixedLag
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -44,6 +45,8 @@ __all__ = [
 ]
 
 OFF_BODY = "off_body"
+_RECENT_WINDOWS = 12
+"""So many are looked back at for the onset of a change."""
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -66,7 +69,7 @@ class DecisionSettings(BaseModel):
         description="hmm: how long an activity lasts; longer: fewer false events, later true ones",
     )
     lag_s: float = Field(
-        default=1.28,
+        default=0.0,
         ge=0,
         le=60,
         description="hmm: how long to wait for what follows; longer: fewer false events, all later",
@@ -173,6 +176,7 @@ class _Seen:
     coverage: float
     spread: float | None
     probs: list[float]
+    likelihood: list[float]
     gate: Gate | None
     distance: float
     turn: float
@@ -212,8 +216,9 @@ class Decision:
     """The state of one stream.
 
     Another state takes over once its posterior reaches `enter` while the present one's is below
-    `exit`, and it has led for `min_dwell_s` (`merge_s` for unknown); the onset is where that lead
-    began.  Of a window all is told `lag_s` later, the state of now (`state`) at once.
+    `exit`, and it has led for `min_dwell_s` (`merge_s` for unknown); the onset is since when it
+    explains the windows better.  Of a window all is told `lag_s` later, the state of now (`state`)
+    at once.
 
     However many windows come at a time, what is decided is the same.  A stretch of windows in which
     the present state leads changes nothing and is passed in one step; the rest is judged one by
@@ -239,6 +244,7 @@ class Decision:
         self._silence_ns = round(settings.no_data_after_s * NS_PER_S)
         dwell_ns, merge_ns = (round(t * NS_PER_S) for t in (settings.min_dwell_s, settings.merge_s))
         self._dwell_ns = [dwell_ns] * self._unknown + [max(dwell_ns, merge_ns), 0]
+        self._pick_up_ns = max(dwell_ns, merge_ns)  # likewise, of what was not worn
         self._evidence = Evidence(
             card, settings.unknown_below, settings.novelty, settings.off_body_after_s
         )
@@ -263,6 +269,7 @@ class Decision:
         self._lead: list[int | None] = [None] * len(self._labels)
         self._mean = _Mean(self._unknown + 1)
         self._doubt = _Mean(self._unknown + 1)  # windows that speak for another state, so far
+        self._recent: deque[_Seen] = deque(maxlen=_RECENT_WINDOWS)  # judged, the last ones
         self._guess, self._guess_since = self._unknown, 0
         self._evidence.reset()
         self._last_end = None
@@ -349,7 +356,10 @@ class Decision:
             likelihood, gate = self._evidence.weigh(probs, distance, turn, spread)
             likelihoods.append(likelihood)
             seen.append(
-                _Seen(begin, end, t_start, t_end, coverage, spread, probs, gate, distance, turn)
+                _Seen(
+                    *(begin, end, t_start, t_end, coverage, spread, probs, likelihood),
+                    *(gate, distance, turn),
+                )
             )
         return seen, likelihoods
 
@@ -384,6 +394,7 @@ class Decision:
         """Judge windows in which the present state leads."""
         self._posterior = posteriors[-1].tolist()
         self._lead = [None] * len(self._labels)
+        self._recent += seen[-_RECENT_WINDOWS:]
         self._count(seen, posteriors)
         self._tell(self._bout, seen, posteriors)
 
@@ -392,6 +403,7 @@ class Decision:
     ) -> list[Event]:
         """Judge one window in which another state leads."""
         (self._posterior,) = posteriors.tolist()
+        self._recent.append(seen)
         self._follow_leads(seen.begin, self._posterior)
         chosen = self._choose(self._posterior)
         if rests_since is not None:
@@ -416,10 +428,13 @@ class Decision:
 
     def _take_over(self, chosen: int, seen: _Seen, known: int) -> list[Event]:
         """Begin a bout of `chosen`, unless it has to wait."""
-        onset = self._lead[chosen]
-        onset = seen.begin if onset is None else onset
-        if self._bout is not None and seen.end - onset < self._dwell_ns[chosen]:
+        lead = self._lead[chosen]
+        onset = seen.begin if lead is None else lead
+        dwell_ns = self._pick_up_ns if self._bout == self._off_body else self._dwell_ns[chosen]
+        if self._bout is not None and seen.end - onset < dwell_ns:
             return []
+        if chosen != self._off_body:
+            onset = self._likely_onset(chosen, onset)
         events = []
         if self._bout is not None:
             events.append(self._exit("changed", onset, known))
@@ -428,6 +443,24 @@ class Decision:
         self._lead = [None] * len(self._labels)
         events.append(self._event("enter", self._known_at(known)))
         return events
+
+    def _likely_onset(self, chosen: int, otherwise: int) -> int:
+        """Return since when a state explains what was seen best, beside the present one.
+
+        The maximum likelihood estimate of one change (Basseville, Nikiforov 1993, section 2.6).
+        """
+        if self._bout is None or self._bout == self._off_body:
+            return otherwise
+        earliest = self._bout_start if self._bout_segment == self._last_segment else -math.inf
+        best, total, onset = -math.inf, 0.0, otherwise
+        for seen in reversed(self._recent):
+            if seen.begin <= earliest:
+                break
+            likelihood = seen.likelihood
+            total += math.log(max(likelihood[chosen], LEAST) / max(likelihood[self._bout], LEAST))
+            if total > best:
+                best, onset = total, seen.begin
+        return onset
 
     def _follow_leads(self, begin: int, posterior: list[float]) -> None:
         """Note since when each state has led the present one without a break."""
@@ -472,6 +505,7 @@ class Decision:
             return []
         events = self._settle(self._last_end)
         self._segment, self._decided_ns, self._left_ns = segment, 0, 0
+        self._recent.clear()
         if self._status_since is not None:
             self._status_since = min(self._status_since, t)
         return events
@@ -634,5 +668,8 @@ def _thresholds(card: ModelCard, settings: DecisionSettings) -> tuple[list[float
 def _smoother(card: ModelCard, settings: DecisionSettings) -> Smoother:
     if settings.smoothing == "hmm":
         stride_s = card.input.stride_samples / card.input.sampling_rate_hz
-        return FixedLag(transition_matrix(card, settings.bout_s), round(settings.lag_s / stride_s))
+        # Windows that overlap say in part the same thing: each counts for what it has of its own.
+        own = min(card.input.stride_samples / card.input.window_samples, 1.0)
+        transitions = transition_matrix(card, settings.bout_s)
+        return FixedLag(transitions, round(settings.lag_s / stride_s), own)
     return Averaged(settings.smoothing_s if settings.smoothing == "ema" else 0.0)

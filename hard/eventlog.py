@@ -121,6 +121,7 @@ class EventLog:
         self._orders: deque[_Order] = deque()
         self._cursors: dict[str, Cursor] = {}
         self._starts: dict[str, Literal["now", "oldest"]] = {}  # of cursors not yet placed
+        self._left: dict[str, Place] = {}  # sink that went -> its place
         self._stored: dict[str, Place] = {}
         self._to_forget: set[tuple[str, str]] = set()  # (sink, stream)
         self._owed: set[tuple[str, str]] = set()
@@ -267,6 +268,18 @@ class EventLog:
                 self._cursors[sink] = Cursor(self, sink, self._place(sink, start), self._changed)
             return self._cursors[sink]
 
+    def leave(self, sink: str) -> None:
+        """Forget the cursor of a sink that is no longer there: nothing is counted for it.
+
+        Its place is kept, should it return.
+        """
+        with self._lock:
+            self._starts.pop(sink, None)
+            cursor = self._cursors.pop(sink, None)
+            if cursor is not None:
+                self._left[sink] = cursor.place
+                self._queued.notify()
+
     def forget(self, stream: str, timeout_s: float = 5.0) -> int:
         """Remove all that is kept of a stream; return how many events that were.
 
@@ -361,8 +374,8 @@ class EventLog:
         return not (self._queue or self._batch or self._states or self._owed)
 
     def _moved(self) -> dict[str, Place]:
-        places = ((name, cursor.place) for name, cursor in self._cursors.items())
-        return {name: place for name, place in places if self._stored.get(name) != place}
+        places = {name: cursor.place for name, cursor in self._cursors.items()} | self._left
+        return {name: place for name, place in places.items() if self._stored.get(name) != place}
 
     def _commit(self) -> None:
         """Write everything that waits; on a disk error put it back for the next attempt."""
@@ -517,7 +530,8 @@ class EventLog:
             self._starts.clear()
 
     def _place(self, sink: str, start: Literal["now", "oldest"]) -> Place:
-        return self._stored.get(sink) or Place(self._newest if start == "now" else 0)
+        left = self._left.pop(sink, None) or self._stored.get(sink)
+        return left or Place(self._newest if start == "now" else 0)
 
     def _query(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         """Return what the file tells; raises `EventLogError`."""

@@ -27,10 +27,11 @@ Gate: TypeAlias = Literal["unsure", "unfamiliar", "turned", "flat"]
 trained on; gravity turned within the window; no body is as quiet as that (`still`)."""
 
 _TO_UNKNOWN = 0.65  # of what leaves a known state in one stride
-_UNKNOWN_STAYS = 0.8
+_UNKNOWN_STAYS = 0.5
 _TO_STILL = 0.1
 _SAID = 0.9  # the likelihood of `unknown` where a gate speaks for it
-_UNSAID = 0.02
+_UNSAID = 0.01
+_DOUBTED = 0.3  # what a word counts that the model itself is not sure of
 _FLAT_S = 12.8
 _FLAT_RATIO = 1.18
 _MOVED_RATIO = 1.3  # white noise never gets there, and exceeds the one above in 3 % of cases
@@ -98,8 +99,8 @@ class Evidence:
         elif max(likelihood) < self._unknown_below:
             gate = "unsure"
         if gate is not None and gate != "flat":
-            if gate == "unfamiliar":  # the further off, the less the model's word counts
-                doubt = (self._novelty / distance) ** 2
+            if gate != "turned":  # the further off, the less the model's word counts
+                doubt = _DOUBTED if gate == "unsure" else (self._novelty / distance) ** 2
                 likelihood = [p * doubt for p in likelihood]
             likelihood[-1] = _SAID
         return Weighed(likelihood, gate)

@@ -228,9 +228,7 @@ class PipelineThread:
             else:
                 self._record((request.control,))
                 events = self._obey(request.control)
-                self._publish(events, [request.control.stream])
-                if isinstance(request.control, (Pause, Resume)):
-                    self._keep()  # it holds over a kill
+                self._publish(events, [request.control.stream], keep=True)
             refusal = None
         except Refusal as error:
             refusal = error
@@ -251,8 +249,9 @@ class PipelineThread:
         method = getattr(self._pipeline, name, None)
         if method is None:
             raise Refusal("unsupported", f"this pipeline has nothing to {name}")
+        more = [control.until_ns] if isinstance(control, Pause) else []
         try:
-            events: list[Event] = method(control.stream)
+            events: list[Event] = method(control.stream, *more)
         except ValueError as error:
             raise Refusal("not_now", str(error)) from error
         if isinstance(control, Calibrate):
@@ -299,8 +298,11 @@ class PipelineThread:
         self._publish(self._pipeline.finish(self._reason), self._states.streams())
         self._keep()
 
-    def _publish(self, events: list[Event], streams: list[str]) -> None:
-        self._log.append(events)
+    def _publish(self, events: list[Event], streams: list[str], *, keep: bool = False) -> None:
+        """Log events and show what the streams are now; `keep` with what is known of them."""
+        known = {stream: self._pipeline.memory(stream) or None for stream in streams if keep}
+        self._log.append(events, known)
+        self._kept |= {stream for stream, memory in known.items() if memory}
         for event in events:
             if self._summaries is not None:
                 self._summaries.take(event)

@@ -95,7 +95,7 @@ class Pipeline:
         self._explain = explain
         self._references = dict(references or {})  # of streams that are not known now
         self._calibrations: dict[str, int] = {}  # likewise: since when one waits, ns
-        self._paused: set[str] = set()
+        self._paused: dict[str, int | None] = {}  # stream -> until when that is meant, ns
         self._streams: dict[str, _Stream] = {}  # the least recently fed first
         self._evicted: deque[str] = deque(maxlen=max_streams)  # a replay never asks
         self.counts: Counter[str] = Counter()
@@ -130,26 +130,27 @@ class Pipeline:
         self._known(stream).calibrate()
         return []
 
-    def pause(self, stream: str) -> list[Event]:
+    def pause(self, stream: str, until_ns: int | None = None) -> list[Event]:
         """Recognise nothing of `stream` from here on: its samples are counted and left out.
 
-        Raises ValueError, a sentence, for a stream that is not known.
+        `until_ns` is remembered; nothing ends a pause but `resume`.  Raises ValueError, a sentence,
+        for a stream that is not known.
         """
         if stream not in self._paused:
             self._known(stream)
-            self._paused.add(stream)
+        self._paused[stream] = until_ns
         return self._streams[stream].pause() if stream in self._streams else []
 
     def resume(self, stream: str) -> list[Event]:
         """Recognise `stream` again; raises ValueError, a sentence, where it is not paused."""
         if stream not in self._paused:
             raise ValueError(f"{stream} is not paused")
-        self._paused.discard(stream)
+        del self._paused[stream]
         return self._streams[stream].resume() if stream in self._streams else []
 
-    def paused(self) -> frozenset[str]:
-        """Return the streams that are paused."""
-        return frozenset(self._paused)
+    def paused(self) -> dict[str, int | None]:
+        """Return the streams that are paused, and until when that is meant, ns."""
+        return dict(self._paused)
 
     def reconfigure(
         self,
@@ -183,7 +184,7 @@ class Pipeline:
         That is which way is up, since when a calibration waits, and whether it is paused; empty
         where there is nothing.
         """
-        paused = {"paused": True} if stream in self._paused else {}
+        paused = {"paused_until_ns": self._paused[stream]} if stream in self._paused else {}
         if stream in self._streams:
             return self._streams[stream].memory() | paused
         reference = self._references.get(stream)
@@ -197,8 +198,9 @@ class Pipeline:
         upright, since_ns = state.get("upright"), state.get("calibrating_since_ns")
         if since_ns is not None and (type(since_ns) is not int or abs(since_ns) > MAX_T_NS):
             raise ValueError(f"not a time in ns: {since_ns!r}")
-        if type(state.get("paused", False)) is not bool:
-            raise ValueError(f"neither paused nor not: {state['paused']!r}")
+        until_ns = state.get("paused_until_ns")
+        if until_ns is not None and (type(until_ns) is not int or abs(until_ns) > MAX_T_NS):
+            raise ValueError(f"not a time in ns: {until_ns!r}")
         reference = None if upright is None else Reference.from_json(upright)
         if stream in self._streams:
             self._streams[stream].remember(reference)
@@ -207,8 +209,8 @@ class Pipeline:
             self._references[stream] = reference
         if since_ns is not None:
             self._calibrations[stream] = since_ns
-        if state.get("paused"):
-            self._paused.add(stream)
+        if "paused_until_ns" in state:
+            self._paused[stream] = until_ns
 
     def checkpoint(self, stream: str) -> dict[str, Any]:
         """Return all that is known of a stream, in JSON's own types, for `restore`.
@@ -237,7 +239,7 @@ class Pipeline:
             raise ValueError(f"no checkpoint of {stream}: {known!r:.100}")  # noqa: TRY004 - read
         self._streams[stream] = known
         if known.is_paused:
-            self._paused.add(stream)
+            self._paused.setdefault(stream, None)
 
     def memories(self) -> dict[str, dict[str, Any]]:
         """Return `memory` of every stream of which anything is known, also of an earlier run."""
@@ -262,7 +264,7 @@ class Pipeline:
         self._streams.pop(stream, None)
         self._references.pop(stream, None)
         self._calibrations.pop(stream, None)
-        self._paused.discard(stream)
+        self._paused.pop(stream, None)
 
     def cut(self, stream: str) -> list[Event]:
         """Another recording of the same stream follows: no window may straddle the two."""

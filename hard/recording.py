@@ -18,10 +18,11 @@ Columns (`COLUMNS`; what does not apply to a kind is empty):
     t_received_ns  when it arrived, ns since the epoch, where the source says so
     t_ns           the source's own stamp, of an annotation the label's begin; ns
     x, y, z        the source's own values: nine digits give the float32 back
-    text           of an annotation: the label from t_ns on, "" for none; of kind `renew`: model
-                   and settings from here on, as the metadata say it; of kind `remembered`: what
-                   the pipeline knew of the stream before the next row, as JSON (which way
-                   was up, since when a calibration waited, whether it was paused)
+    text           of an annotation: the label from t_ns on, "" for none; of kind `pause`: until
+                   when it is meant, ns, "" for no end; of kind `renew`: model and settings from
+                   here on, as in the metadata, JSON; of kind `remembered`: what the pipeline knew
+                   of the stream before the next row, JSON (which way was up, since when a
+                   calibration waited, until when it was paused)
 
 Replaying it gives what live gave, byte for byte (`hard_file.hard_recording` reads it).  Each file
 begins with what was declared and remembered by then, so that it can be replayed alone.  Rows are
@@ -124,7 +125,6 @@ _WORDS: dict[type[Control], str] = {
     Silence: "silence",
     Calibrate: "calibrate",
     Evicted: "evicted",
-    Pause: "pause",
     Resume: "resume",
 }
 
@@ -477,6 +477,9 @@ class _Stream:
                     self._add(f"annotation,{self.arrivals},,,,,,{item.t},,,,{_cell(item.text)}\n")
                 case Remembered():
                     self._add(self._remembered(item.state))
+                case Pause():
+                    until = "" if item.until_ns is None else item.until_ns
+                    self._add(f"pause,{self.arrivals},,,,,,,,,,{until}\n")
                 case Renew():
                     about = _cell(json.dumps(dict(item.about)))
                     self._add(f"renew,{self.arrivals},,,,,,,,,,{about}\n")

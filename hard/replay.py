@@ -241,7 +241,7 @@ class _Feed:
                 case Evicted():
                     self.take(pipeline.evict(stream))
                 case Pause():
-                    self.take(pipeline.pause(stream))
+                    self.take(pipeline.pause(stream, control.until_ns))
                 case Resume():
                     self.take(pipeline.resume(stream))
                 case Renew():

@@ -25,13 +25,24 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hard import systemd
-from hard.api import Annotation, Calibrate, Sink, Source, StreamState
+from hard.api import (
+    Annotation,
+    Calibrate,
+    Control,
+    Pause,
+    Resume,
+    Sink,
+    Source,
+    StreamState,
+)
+from hard.commanding import Commands, checked
 from hard.eventlog import EventLogError, again
 from hard.feeding import Pipeline, PipelineThread, Recorder
 from hard.inbox import Inbox, Reconfiguration, Refusal, Request
+from hard.instances import Instances
 from hard.metrics import LogAges, Work, resident_bytes
 from hard.states import StateBoard
 from hard.threads import PluginThread, SinkThread, SourceThread
@@ -49,6 +60,8 @@ CLEAR_S = 1.0
 """So long is waited for sinks that clear what they show of a stream."""
 REPEAT_S = 1.0
 """A second request to stop is a request to hurry only so long after the first."""
+RECONFIGURE_S = 10.0
+"""The pipeline may take so long to get to other settings."""
 STATUS_S = 5.0
 COUNTERS_S = 60.0
 SUPERVISOR_S = 10.0
@@ -63,12 +76,14 @@ class RuntimeOptions:
 
     A stream is silent `no_data_after_s` (and its declared `max_delay_s`) after its last arrival.
     A message may keep the pipeline busy for `hung_after_s` before the watchdog is no longer fed.
+    SIGHUP means a reload if `hangup_reloads`, else that the terminal closes: the end.
     `from_oldest` names the sinks that, when new, begin with the oldest event in the log.
     """
 
     no_data_after_s: float = 10.0
     shutdown_s: float = 4.5
     hung_after_s: float = 10.0
+    hangup_reloads: bool = False
     inbox_messages: int = 1024
     inbox_samples: int = 2_000_000
     from_oldest: Collection[str] = ()
@@ -84,7 +99,9 @@ class Runtime:
 
     Sources and sinks are instances by name.  The log is open, and closed at the end of `run`; so
     is the recorder, if there is one.  `summaries` is told what a day consists of, and asked by the
-    sinks' threads; so is `describe`, which tells a stream's name and activities.
+    sinks' threads; so is `describe`, which tells a stream's name and activities.  `reload`, called
+    from the thread of the commands, applies what changed in the configuration (by `reconfigure` and
+    `exchange`), or raises `Refusal`.
     """
 
     def __init__(
@@ -97,6 +114,8 @@ class Runtime:
         recorder: Recorder | None = None,
         summaries: SummaryBoard | None = None,
         describe: Callable[[str], Description] | None = None,
+        *,
+        reload: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
         self._options = options
         self._recorder = recorder
@@ -106,25 +125,14 @@ class Runtime:
         self._deadline_s = math.inf
         self._asked_s = math.inf
         self._inbox = Inbox(options.inbox_messages, options.inbox_samples, options.no_data_after_s)
-        self._plugins: Mapping[str, Source[Any] | Sink[Any]] = {**sources, **sinks}
         self._pipeline, self._pipeline_counts = pipeline, pipeline.counts
         self._summaries = summaries
         self._work: Work = getattr(pipeline, "work", None) or Work()
         self._ages = LogAges()
-        self._sources = [
-            SourceThread(source, self._inbox.put, self._look) for source in sources.values()
-        ]
-        self._sinks = [
-            SinkThread(
-                sink,
-                log.cursor(name, "oldest" if name in options.from_oldest else "now"),
-                self._states,
-                summaries,
-                describe,
-                self.health,
-            )
-            for name, sink in sinks.items()
-        ]
+        self._describe = describe
+        self.commands = Commands(self)
+        self._instances = Instances(self._run_source, self._run_sink, log.leave)
+        self._instances.add(sources.values(), sinks.values())
         self._pipe = PipelineThread(
             pipeline,
             self._inbox,
@@ -135,11 +143,9 @@ class Runtime:
             hung_after_s=options.hung_after_s,
             on_done=self._look,
         )
-        self._threads: tuple[PluginThread | PipelineThread, ...] = (
-            *self._sinks,
-            self._pipe,
-            *self._sources,
-        )
+        self._reload = reload
+        self._reloaded: tuple[float, Refusal | None] | None = None  # when, and why it was refused
+        self._hangup = False
         self._began_s = self._attended_s = time.monotonic()
         self._watchdog_s = (systemd.watchdog_interval_s() or math.inf) / 3
         self._fed_s = self._status_s = 0.0
@@ -147,21 +153,54 @@ class Runtime:
         self._counters: dict[str, int] = {}
         self._stuck: set[str] = set()
 
+    def _run_source(self, source: Source[Any]) -> SourceThread:
+        source.ask = self.commands.obey
+        return SourceThread(source, self._inbox.put, self._look)
+
+    def _run_sink(self, sink: Sink[Any]) -> SinkThread:
+        start: Literal["now", "oldest"] = "now"
+        if sink.name in self._options.from_oldest:
+            start = "oldest"
+        return SinkThread(
+            sink,
+            self._log.cursor(sink.name, start),
+            self._states,
+            self._summaries,
+            self._describe,
+            self.health,
+        )
+
+    @property
+    def _sources(self) -> tuple[SourceThread, ...]:
+        return self._instances.sources
+
+    @property
+    def _sinks(self) -> tuple[SinkThread, ...]:
+        return self._instances.sinks
+
+    @property
+    def _threads(self) -> tuple[PluginThread | PipelineThread, ...]:
+        return (*self._sinks, self._pipe, *self._sources)
+
     def run(self) -> int:
         """Run to the end; return 0 after a request to stop or the end of data, else 1.
 
         1 means that the pipeline or, by the end of data, a source was given up.  In the main thread
-        SIGTERM, SIGINT and SIGHUP (a terminal that closes) call `stop`.
+        SIGTERM and SIGINT call `stop`, SIGHUP `stop` or `reload` (`RuntimeOptions`).
         """
         with self._signals():
             if self._recorder is not None:
                 self._recorder.start()
+            self.commands.start()
             for thread in self._threads:
                 thread.start()
             systemd.notify("READY=1")
             while not self._is_over():
                 with contextlib.suppress(queue.Empty):
                     self._requests.get(timeout=min(1.0, self._watchdog_s))
+                if self._hangup:
+                    self._hangup = False
+                    self.commands.submit(checked({"command": "reload"}), lambda _: None)
                 self._attend()
             return self._shut_down()
 
@@ -195,7 +234,7 @@ class Runtime:
                     "stream": stream,
                     "calibration": self._pipe.calibrations.get(stream),
                     **arrived,
-                    **_shown(states.get(stream)),
+                    **self._shown(states.get(stream)),
                 }
                 for stream, arrived in shown.items()
             ],
@@ -205,9 +244,28 @@ class Runtime:
                 for s in self._sinks
             ],
             "degraded": "; ".join(self._faults()) or None,
+            "reload": self._last_reload(),
             "record": None if recorder is None else recorder.status(),
             "counts": self.counts(),
         }
+
+    def _shown(self, state: StreamState | None) -> dict[str, Any]:
+        """Return what `hard status` shows of a state; nothing is decided of it yet if None."""
+        if state is None:
+            return {"status": None, "activity": None}
+        names = ("status", "activity", "confidence", "since", "reason", "model")
+        shown = {name: getattr(state, name) for name in names}
+        if state.status == "paused":
+            left_s = self._inbox.pause_left_s(state.stream)
+            shown["resumes_in_s"] = None if left_s is None else round(left_s, 1)
+        return shown
+
+    def _last_reload(self) -> dict[str, Any] | None:
+        if self._reloaded is None:
+            return None
+        at_s, refusal = self._reloaded
+        told = {} if refusal is None else {"error": refusal.reason, "message": str(refusal)}
+        return {"ok": refusal is None, "age_s": round(time.monotonic() - at_s, 1), **told}
 
     def health(self) -> dict[str, Any]:
         """Return how the daemon does, as JSON values; from any thread.
@@ -294,10 +352,82 @@ class Runtime:
     def calibrate(self, stream: str, timeout_s: float) -> None:
         """Let the pipeline calibrate a stream, from any thread; `Refusal` says why it did not."""
         self._require(stream)
-        self._ask(Request(Calibrate(stream)), timeout_s)
+        self._ask(Calibrate(stream), timeout_s)
 
-    def _ask(self, request: Request, timeout_s: float) -> None:
-        """Let the pipeline's thread meet a request; `Refusal` says why it did not."""
+    def pause(
+        self, stream: str, for_s: float | None, until_ns: int | None, timeout_s: float
+    ) -> None:
+        """Recognise nothing of a stream until `resume`, from any thread.
+
+        That comes by itself after `for_s`, which is at `until_ns` by this machine's clock.
+        """
+        self._require(stream)
+        self._ask(Pause(stream, until_ns), timeout_s)
+        self._inbox.resume_after(stream, for_s)
+
+    def resume(self, stream: str, timeout_s: float) -> None:
+        """Recognise a stream again, from any thread; `Refusal` where it is not paused."""
+        self._ask(Resume(stream), timeout_s)
+        self._inbox.resume_after(stream, None)
+
+    def pause_left_s(self, stream: str) -> float | None:
+        """Return how long a stream stays paused, None where no end is set; from any thread."""
+        return self._inbox.pause_left_s(stream)
+
+    def stay_paused(self, stream: str, left_s: float | None) -> None:
+        """Let a pause that the pipeline remembers end in `left_s`; before `run`."""
+        self._inbox.resume_after(stream, left_s)
+
+    # -- another configuration -----------------------------------------------------------------
+
+    def reload(self) -> Mapping[str, Any]:
+        """Apply what changed in the configuration; from the thread of the commands only.
+
+        Raises `Refusal` where it can't be used: then everything runs on as it was, and the status
+        says so until another reload succeeds.
+        """
+        if self._reload is None:
+            raise Refusal("unsupported", "this process has no configuration to read again")
+        systemd.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        refused = None
+        try:
+            return self._reload()
+        except Refusal as refusal:
+            refused = refusal
+            for line in str(refusal).splitlines():
+                _log.error("reload refused (%s): %s", refusal.reason, line)
+            raise
+        finally:
+            self._reloaded = (time.monotonic(), refused)
+            systemd.notify("READY=1", f"STATUS={self._status()}")
+            self._look()
+
+    def reconfigure(self, options: RuntimeOptions, change: Reconfiguration) -> None:
+        """Go by other bounds, and let the pipeline go by other settings: in its thread, in turn.
+
+        Raises `Refusal` where the pipeline does not take it in.
+        """
+        self._options = options
+        self._inbox.limit(options.inbox_messages, options.no_data_after_s)
+        self._ask(change, RECONFIGURE_S)
+
+    def exchange(
+        self, sources: Mapping[str, Source[Any] | None], sinks: Mapping[str, Sink[Any] | None]
+    ) -> list[str]:
+        """Stop the instances of these names and start these in their place (`Instances`)."""
+        try:
+            return self._instances.exchange(sources, sinks)
+        finally:
+            self._look()
+
+    def failed(self) -> tuple[list[str], list[str]]:
+        """Return the names of the sources and of the sinks that were given up."""
+        sources = [thread.name for thread in self._sources if thread.state == "failed"]
+        return sources, [thread.name for thread in self._sinks if thread.state == "failed"]
+
+    def _ask(self, control: Control | Reconfiguration, timeout_s: float) -> None:
+        """Let the pipeline do something in its turn; raise its `Refusal`."""
+        request = Request(control)
         self._inbox.ask(request)
         try:
             refusal = request.answer.get(timeout=timeout_s)
@@ -339,7 +469,7 @@ class Runtime:
                 self._summaries.forget(stream)
             return {}
 
-        self._ask(Request(Reconfiguration(in_its_turn)), timeout_s)
+        self._ask(Reconfiguration(in_its_turn), timeout_s)
         if self._recorder is not None and not self._recorder.forget(stream, timeout_s):
             raise Refusal("behind", "the recorder is behind: try again")
         asked = {sink.name: sink.forget(stream) for sink in self._sinks}
@@ -372,7 +502,7 @@ class Runtime:
             ("pipeline", self._pipe.counts),
             ("log", self._log.counts),
             ("record", self._recorder.counts if self._recorder else Counter()),
-            *((name, plugin.counts) for name, plugin in self._plugins.items()),
+            *((t.name, t.plugin.counts) for t in (*self._sources, *self._sinks)),
             *((thread.name, thread.counts) for thread in (*self._sources, *self._sinks)),
             *((sink.name, Counter(dropped=sink.cursor.dropped)) for sink in self._sinks),
         ]
@@ -389,11 +519,17 @@ class Runtime:
             return
         numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         before = [signal.signal(number, lambda *_: self.stop()) for number in numbers]
+        if self._options.hangup_reloads:
+            signal.signal(signal.SIGHUP, lambda *_: self._hang_up())
         try:
             yield
         finally:
             for number, handler in zip(numbers, before, strict=True):
                 signal.signal(number, handler)
+
+    def _hang_up(self) -> None:
+        self._hangup = True
+        self._look()
 
     def _look(self) -> None:
         """Wake the supervisor."""
@@ -403,7 +539,7 @@ class Runtime:
         return (
             self._deadline_s < math.inf
             or self._pipe.is_broken
-            or all(source.is_done for source in self._sources)
+            or (not self._instances.is_changing and all(source.is_done for source in self._sources))
         )
 
     # -- supervision ---------------------------------------------------------------------------
@@ -440,6 +576,10 @@ class Runtime:
     def _faults(self) -> list[str]:
         """Return what is broken or away, a text each; from any thread."""
         faults = [f"hangs: {', '.join(sorted(self._stuck))}"] if self._stuck else []
+        if self._reloaded is not None and self._reloaded[1] is not None:
+            first, *more = str(self._reloaded[1]).splitlines()
+            others = f" (and {len(more)} more)" if more else ""
+            faults.append(f"{self._reloaded[1].reason}, the old runs on: {first}{others}")
         if self._log.trouble is not None:
             faults.append(self._log.trouble)
         for state in ("away", "failed"):
@@ -447,7 +587,7 @@ class Runtime:
             names = [thread.name for thread in plugins if thread.state == state]
             if names:
                 faults.append(f"{state}: {', '.join(names)}")
-        in_trouble = [(name, plugin.trouble) for name, plugin in self._plugins.items()]
+        in_trouble = [(t.name, t.plugin.trouble) for t in (*self._sources, *self._sinks)]
         return faults + [f"{name}: {trouble}" for name, trouble in in_trouble if trouble]
 
     def _log_counters(self) -> None:
@@ -464,6 +604,8 @@ class Runtime:
         reason = "shutdown" if asked or self._pipe.is_broken else "end_of_data"
         failed = self._pipe.is_broken or any(source.state == "failed" for source in self._sources)
         systemd.notify("STOPPING=1")
+        self.commands.stop()
+        self._instances.settle()
         if self._pipe.is_broken and not asked:
             self._deadline_s = time.monotonic() + self._options.shutdown_s
         for source in self._sources:
@@ -508,11 +650,3 @@ class Runtime:
         for thread in threads:
             while not thread.join(min(0.1, self._left_s(share))) and self._left_s(share) > 0.0:
                 self._attend()
-
-
-def _shown(state: StreamState | None) -> dict[str, Any]:
-    """Return what `hard status` shows of a stream's state; nothing is decided of it yet if None."""
-    if state is None:
-        return {"status": None, "activity": None}
-    names = ("status", "activity", "confidence", "since", "reason", "model")
-    return {name: getattr(state, name) for name in names}

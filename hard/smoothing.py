@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Averaged", "FixedLag", "Smoother"]
+__all__ = ["LEAST", "Averaged", "FixedLag", "Smoother"]
 
-_LEAST = 1e-4
+LEAST = 1e-4
 """A window never rules a state out: models err with confidence."""
 
 
@@ -47,11 +47,14 @@ class FixedLag:
     """Hidden Markov model: the forward filter, looked back at from `lag` windows later.
 
     `transitions` float[s, s] are the probabilities from one stride to the next, rows summing to 1.
-    Forward-backward algorithm (Rabiner 1989, section III) over the last `lag` windows.
+    Forward-backward algorithm (Rabiner 1989, section III) over the last `lag` windows.  It takes
+    windows for independent; where they overlap, each but the first counts for `weight` of one.
     """
 
-    def __init__(self, transitions: Sequence[Sequence[float]], lag: int) -> None:
-        self._lag = lag
+    def __init__(
+        self, transitions: Sequence[Sequence[float]], lag: int, weight: float = 1.0
+    ) -> None:
+        self._lag, self._weight = lag, weight
         self._transitions = np.array(transitions, np.float64)
         self._forget()
 
@@ -64,7 +67,9 @@ class FixedLag:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Step forward; times do not matter, windows stand a stride apart."""
         del t_ns
-        seen = np.maximum(likelihood, _LEAST)
+        seen = np.maximum(likelihood, LEAST)
+        behind = 1 if self._before is None else 0
+        seen[behind:] **= self._weight
         now = self._forward(seen)
         filtered, seen = np.concatenate((self._filtered, now)), np.concatenate((self._seen, seen))
         final = max(len(seen) - self._lag, 0)

@@ -34,6 +34,8 @@ BACKOFF_FIRST_S = 1.0
 BACKOFF_MAX_S = 60.0
 SETTLED_S = 60.0
 """An attempt that lasted this long was a success: the next outage backs off from the start."""
+SAID_REASONS = 10
+"""So many reasons of one outage are told: a receiver may word each refusal otherwise."""
 RESTARTS = 5
 RESTARTS_WITHIN_S = 60.0
 BATCH_EVENTS = 100
@@ -110,6 +112,7 @@ class PluginThread(ABC):
         on_done: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = plugin.name
+        self.plugin = plugin
         self.state: Literal["ready", "running", "away", "ended", "failed"] = "ready"
         self._plugin = plugin
         self._why: str | None = None
@@ -172,7 +175,7 @@ class PluginThread(ABC):
         return False
 
     def _pauses(self, err: Exception) -> bool:
-        if str(err) not in self._outage:
+        if str(err) not in self._outage and len(self._outage) < SAID_REASONS:
             self._outage.add(str(err))
             _log.warning("%s: away, trying again until it is back: %s", self.name, err)
         pause_s = self._backoff.next_s()
@@ -235,6 +238,10 @@ class SourceThread(PluginThread):
     def stop(self) -> None:
         """Tell the source to return, also from a back-off."""
         self._stop.set()
+
+    def abandon(self) -> None:
+        """Ignore what the source, which does not stop, emits from now on."""
+        self._put = lambda _: None
 
     def _attempt(self) -> None:
         self._source.run(self._emit, _WatchedStop(self._stop, self.pulse))
@@ -331,6 +338,7 @@ class SinkThread(PluginThread):
         for stream in self.cursor.to_forget():
             self.pulse.beat()
             self._sink.forget(stream)
+            self._lose(stream)
             self.cursor.forgot(stream)
             if stream in self._forgetting:
                 self._forgetting.pop(stream).set()
@@ -343,6 +351,7 @@ class SinkThread(PluginThread):
         for stream in self._states.gone_since(before):
             self.pulse.beat()
             self._sink.retire(stream)
+            self._lose(stream)
         if self._summaries is not None:
             fresh = self._summed == 0
             self._summed, summaries = self._summaries.since(self._summed)
@@ -351,6 +360,10 @@ class SinkThread(PluginThread):
             for summary in newest.values() if fresh else summaries:
                 self.pulse.beat()
                 self._sink.summarise(summary)
+
+    def _lose(self, stream: str) -> None:
+        """Introduce a stream anew should it come back."""
+        self._described = {key for key in self._described if key[0] != stream}
 
     def _introduce(self, state: StreamState) -> None:
         key = (state.stream, state.model)

@@ -8,9 +8,13 @@ import signal
 import socket
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from paho.mqtt.client import Client
+from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+if TYPE_CHECKING:
+    from paho.mqtt.properties import Properties
 
 MOSQUITTO = Path("/usr/sbin/mosquitto")
 _TIMEOUT_S = 10.0
@@ -113,10 +117,15 @@ class Watcher:
             client.username_pw_set(username, password)
         client.on_connect = lambda c, *_: c.subscribe(topics, qos=1)
         client.on_subscribe = lambda *_: subscribed.put(True)
-        client.on_message = lambda _c, _d, m: self._seen.put((m.topic, m.payload, m.retain))
+        client.on_message = lambda _c, _d, m: self._take(m)
+        self.correlation: bytes | None = None
         client.connect("127.0.0.1", port)
         client.loop_start()
         subscribed.get(timeout=_TIMEOUT_S)
+
+    def _take(self, message: MQTTMessage) -> None:
+        self.correlation = getattr(message.properties, "CorrelationData", None)
+        self._seen.put((message.topic, message.payload, message.retain))
 
     def next(self, timeout_s: float = _TIMEOUT_S) -> tuple[str, bytes, bool]:
         """Return topic, payload and retain flag of the next message."""
@@ -132,8 +141,16 @@ class Watcher:
             seen.append(message)
         return seen
 
-    def publish(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> None:
-        self._client.publish(topic, payload, qos=qos, retain=retain).wait_for_publish(_TIMEOUT_S)
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        qos: int = 1,
+        retain: bool = False,
+        properties: Properties | None = None,
+    ) -> None:
+        sent = self._client.publish(topic, payload, qos, retain, properties)
+        sent.wait_for_publish(_TIMEOUT_S)
 
     def close(self) -> None:
         self._client.disconnect()

@@ -19,6 +19,7 @@ import pytest
 
 from hard.api import Declared, PluginConfig, SampleBatch, Source
 from hard.classifier import TFLiteClassifier
+from hard.commanding import Commands
 from hard.control import (
     IDLE_S,
     MAX_CLIENTS,
@@ -46,6 +47,10 @@ class Told:
     def __init__(self):
         self.labels = []
         self.calibrated = []
+        self.paused = []
+        self.gate = threading.Event()  # a reload waits for it
+        self.commands = Commands(self)
+        self.commands.start()
 
     def status(self, most_streams):
         return {"streams": [], "most": most_streams}
@@ -63,6 +68,19 @@ class Told:
         assert timeout_s > 0
         return {"home": stream == "phone-1"}
 
+    def pause(self, stream, for_s, until_ns, timeout_s):
+        assert timeout_s > 0
+        ahead_s = None if for_s is None else round((until_ns - time.time_ns()) / 1e9)
+        self.paused.append((stream, for_s, ahead_s))
+
+    def resume(self, stream, timeout_s):
+        assert timeout_s > 0
+        raise Refusal("not_now", f"{stream} is not paused")
+
+    def reload(self):
+        assert self.gate.wait(10)
+        return {"changed": ["sink home: restarted"], "needs_restart": []}
+
 
 @pytest.fixture
 def config(tmp_path):
@@ -75,6 +93,8 @@ def served(tmp_path, config):
     path = tmp_path / "control.sock"
     with serving(path, told, config, {"version": "7"}):
         yield path, told
+    told.gate.set()
+    told.commands.stop()
 
 
 @contextlib.contextmanager

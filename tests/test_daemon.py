@@ -306,7 +306,7 @@ def as_iphone(archive, subject, trials):
     }
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_under_load_closes_every_bout_and_delivers_everything(
     tmp_path, broker, simulator, how
 ):

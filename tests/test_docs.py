@@ -8,23 +8,30 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
 
 import pytest
 
 import hard.pipeline
 from hard import config
 from hard.card import ModelCard, bundled
+from hard.monitoring import Figures
+from hard.plugins import available
 from hard.testing import sample_events
 from tests.broker import Broker
+from tests.hard.test_monitoring import Told
 
 ROOT = Path(__file__).parents[1]
 HARD = Path(sys.executable).with_name("hard")
 SAMPLE = ROOT / "tests/data/day.csv"
 README = ROOT / "README.md"
 SERVICE = ROOT / "systemd/hard.toml"
+OPERATING = ROOT / "systemd/OPERATE.md"
 DOCUMENTS = sorted([README, ROOT / "CONTRIBUTING.md", *ROOT.glob("plugins/*/README.md")])
 TIMEOUT_S = 60.0
 
@@ -115,6 +122,57 @@ def run_command(arguments, folder, broker):
         finally:
             daemon.terminate()
         assert daemon.wait(TIMEOUT_S) == 0
+
+
+def test_every_command_of_the_operating_page_works_beside_its_daemon(tmp_path, free_port):
+    toml, *commands = [block for block in blocks(OPERATING) if not block.skipped]
+    own = toml.text.replace("[metrics]", f"[metrics]\nport = {free_port}")
+    (tmp_path / toml.file).write_text(own, "utf-8")
+    with subprocess.Popen([HARD, "run"], cwd=tmp_path) as daemon:
+        try:
+            until(lambda: answered(f"http://127.0.0.1:{free_port}/readyz") == 200)
+            ran = 0
+            for line in "".join(block.text for block in commands).splitlines():
+                program, *arguments = shlex.split(line)
+                ran += 1
+                if program == "curl":
+                    url = arguments[-1].replace("localhost:9464", f"127.0.0.1:{free_port}")
+                    assert answered(f"http://{url}") == 200, line
+                else:
+                    assert program == "hard", line
+                    run([HARD, *arguments], tmp_path)
+            assert ran > 5
+        finally:
+            daemon.terminate()
+        assert daemon.wait(TIMEOUT_S) == 0
+
+
+def answered(url):
+    try:
+        with urlopen(url) as answer:
+            return answer.status
+    except HTTPError as error:
+        return error.code
+    except URLError:
+        return None
+
+
+def until(condition):
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+
+
+def test_the_operating_page_names_every_figure_and_no_other():
+    families = {family.name for family in Figures(Told(), 1).collect()}
+    told = set(re.findall(r"\bhard_[a-z_]+", OPERATING.read_text("utf-8")))
+    assert {name.removesuffix("_total").removesuffix("_info") for name in told} == families
+
+
+def test_the_operating_page_tells_of_every_sink():
+    rows = re.findall(r"^\| `(\w+)` \|", OPERATING.read_text("utf-8"), re.MULTILINE)
+    assert sorted(rows) == sorted(plugin.name for plugin in available("sinks"))
 
 
 def run(command, folder):

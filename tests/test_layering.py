@@ -35,8 +35,8 @@ LAYERS = (
     },
     {"conditioning", "eventrows", "history", "states", "summaries"},
     {"eventlog", "evidence", "inspection", "novelty", "windowing"},
-    {"classifier", "decision", "threads"},
-    {"config", "feeding", "pipeline", "scoring"},
+    {"classifier", "commanding", "decision", "threads"},
+    {"config", "feeding", "instances", "pipeline", "scoring"},
     {"runtime"},
     {"control", "monitoring", "replay"},
     {"doctor", "evaluation", "explaining"},
@@ -44,6 +44,7 @@ LAYERS = (
     {"backup", "bench", "checkpoint", "plots"},
     {"commands.options", "commands.terminal"},
     {"commands.configured", "commands.reading"},
+    {"commands.reloading"},
     {
         "commands.daemon",
         "commands.evaluation",

@@ -119,6 +119,7 @@ def test_what_was_given_comes_back_in_its_order_and_to_the_bit(tmp_path):
         [Calibrate("phone-1")],
         [Evicted("phone-1")],
         [Pause("phone-1")],
+        [Pause("phone-1", 1_700_000_000_000_000_001)],
         [Resume("phone-1")],
         [Renew("phone-1", {"model": "waist@1", "decision": {"bout_s": 20.0}})],
         [Remembered("phone-1", {"upright": {"gravity": [0.5, 9.5, 1.0]}})],

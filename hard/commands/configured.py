@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
     from hard.api import Description
     from hard.classifier import TFLiteClassifier
     from hard.config import Configuration, Settings
-    from hard.decision import DecisionSettings
     from hard.eventlog import EventLog
+    from hard.pipeline import Choice
 
 __all__ = [
     "PLACES",
@@ -113,7 +115,8 @@ class Models:
         """Take the models from `settings`, or `only` this one for all streams."""
         self._settings, self._only = settings, only
         self._loaded: dict[str, TFLiteClassifier] = {}
-        self._told: set[str] = set()
+        self._spare: set[str] = set()  # models that were found for streams without a gyroscope
+        self._told: set[tuple[str, str]] = set()
 
     def load(self, name: str) -> TFLiteClassifier:
         """Return the model of this name; raises `ModelRefused`."""
@@ -127,23 +130,27 @@ class Models:
 
     def load_all(self) -> None:
         """Let every configured model prove itself now."""
-        rules = [] if self._only else [r.model for r in self._settings.streams if r.model]
-        for name in [self._only or self._settings.model.name, *rules]:
+        for name in self.names():
             self.load(name)
+
+    def names(self) -> list[str]:
+        """Return what the models are called in the configuration."""
+        rules = [] if self._only else [r.model for r in self._settings.streams if r.model]
+        return [self._only or self._settings.model.name, *rules]
 
     def identities(self) -> list[str]:
         """Return name and hash of the models in use."""
         return sorted({model.card.identity for model in self._loaded.values()})
 
-    def choose(self, stream: str) -> tuple[TFLiteClassifier, DecisionSettings]:
+    def choose(self, stream: str) -> Choice:
         """Return what the pipeline asks for; say once where the model was trained elsewhere."""
         model = self.load(self._only or self._settings.model_for(stream))
         worn = self._settings.placement_of(stream)
-        if worn not in (None, model.card.placement) and stream not in self._told:
-            self._told.add(stream)
-            logging.getLogger("hard").warning(
-                "stream %s is worn %r, the model %s was trained on %r: choose another model for it",
-                *(stream, worn, model.card.name, model.card.placement),
+        if worn not in (None, model.card.placement):
+            self._tell(
+                stream,
+                f"is worn {worn!r}, the model {model.card.name} was trained on "
+                f"{model.card.placement!r}: choose another model for it",
             )
         return model, self._settings.decision
 
@@ -159,3 +166,68 @@ class Models:
         resting = tuple(activity for activity in activities if activity in rests)
         name = self._settings.name_of(stream)
         return Description(stream, name, card.identity, activities, resting)
+
+    def without_gyro(self, stream: str) -> Choice | None:
+        """Return what to use where a stream has no gyroscope, None where nothing is installed.
+
+        That is a model of the same placement that needs none, one of the same frame first; it is
+        looked for among the bundled ones and beside the card that is configured.
+        """
+        from hard.card import ModelCard, ModelRefused, installed_beside  # noqa: PLC0415
+
+        name = self._only or self._settings.model_for(stream)
+        wanted = self.load(name).card
+        found: list[tuple[bool, str]] = []
+        for other in installed_beside(name):
+            with contextlib.suppress(ModelRefused):  # not the one that was asked for
+                card, _ = ModelCard.load(other)
+                if card.placement == wanted.placement and not card.input.uses_gyro:
+                    found.append((card.input.frame != wanted.input.frame, other))
+        for _, other in sorted(found):
+            try:
+                model = self.load(other)
+            except ModelRefused as error:
+                self._tell(stream, f"can't do without a gyroscope: {error}")
+                continue
+            told = f"has no gyroscope: {model.card.name} takes the place of {wanted.name}"
+            self._tell(stream, told)
+            self._spare.add(other)
+            return model, self._settings.decision
+        return None
+
+    def renewed(self, settings: Settings) -> Models:
+        """Return the models of other settings; what has not changed since is not loaded again.
+
+        A model that is new, or whose files changed, first proves itself in a limited process.
+        Raises `ModelRefused`.
+        """
+        from hard.card import ModelCard  # noqa: PLC0415
+        from hard.classifier import prove  # noqa: PLC0415
+
+        after = Models(settings, self._only)
+        after._told, after._spare = self._told, self._spare
+        for name in dict.fromkeys(after.names()):
+            card, path = ModelCard.load(name)
+            settings.decision.over(card)
+            known = self._loaded.get(name)
+            if known is not None and known.card == card and _is_sound(path, card.sha256):
+                after._loaded[name] = known
+            else:
+                prove(name)
+                after.load(name)
+        for name in self._spare & self._loaded.keys():
+            after._loaded.setdefault(name, self._loaded[name])
+        return after
+
+    def _tell(self, stream: str, what: str) -> None:
+        if (stream, what) not in self._told:
+            self._told.add((stream, what))
+            logging.getLogger("hard").warning("stream %s %s (said once)", stream, what)
+
+
+def _is_sound(path: Path, sha256: str) -> bool:
+    """Tell whether a file can be read and is what its card says."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+    except OSError:
+        return False

@@ -1,4 +1,4 @@
-"""`hard status`, `hard label`, `hard calibrate`: what is asked of the running daemon."""
+"""`hard status`, `label`, `calibrate`, `pause`, `resume`, `reload`: asked of the running daemon."""
 
 from __future__ import annotations
 
@@ -26,12 +26,18 @@ _LONGEST_S = 100.0
 """A calibration is given up after a minute of samples, which may come late."""
 
 
-def _asked(given: Path | None, command: str, **arguments: str) -> dict[str, Any]:
+_UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def _asked(given: Path | None, command: str, **arguments: Any) -> dict[str, Any]:
     """Ask the daemon of this configuration; exit where it can't or won't."""
     from hard import control  # noqa: PLC0415
+    from hard.config import state_folder  # noqa: PLC0415
 
     config = configuration_path(given)
-    folder = loaded(config).settings.hard.state_dir
+    # Of a configuration with errors the daemon itself shall say them all.
+    bad_or_good = command == "reload"
+    folder = state_folder(config) if bad_or_good else loaded(config).settings.hard.state_dir
     try:
         return control.ask(control.places(folder, config), config, command, arguments)
     except control.ControlError as error:
@@ -102,3 +108,55 @@ def _why_not_calibrated(config: Path, stream: str, tell: Callable[[str], None]) 
         tell(f"waiting for 3 s of standing still, {waited_s:.0f} s so far")
         time.sleep(_LOOK_S)
     return f"no outcome within {_LONGEST_S:.0f} s: its samples come too slowly"
+
+
+def _seconds(text: str) -> float:
+    """Return seconds of `90`, `90s`, `5m`, `1h` or `2d`."""
+    number, unit = (text[:-1], text[-1]) if text[-1:] in _UNIT_S else (text, "s")
+    try:
+        seconds = float(number) * _UNIT_S[unit]
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 366 * _UNIT_S["d"]:
+        raise typer.BadParameter(f"{text!r}: give a time such as 90s, 30m, 1h or 2d")
+    return seconds
+
+
+@app.command(epilog="\b\nExamples:\n  hard pause phone-1\n  hard pause phone-1 --for 1h")
+def pause(
+    stream: Annotated[str, typer.Argument(help="A stream that the daemon hears.")],
+    config: ConfigOption = None,
+    *,
+    for_: Annotated[
+        str | None, typer.Option("--for", help="How long: 90s, 30m, 1h, 2d; else until resumed.")
+    ] = None,
+) -> None:
+    """Recognise nothing of a stream; what it sends is counted and left out."""
+    for_s = None if for_ is None else _seconds(for_)
+    _asked(config, "pause", stream=stream, **({} if for_s is None else {"for_s": for_s}))
+    until = f"for {for_}" if for_ else f"until hard resume {stream}"
+    typer.echo(f"{stream} is paused {until}; a recording goes on")
+
+
+@app.command(epilog="\b\nExamples:\n  hard resume phone-1\n  hard resume -c hard.toml phone-1")
+def resume(
+    stream: Annotated[str, typer.Argument(help="A stream that is paused.")],
+    config: ConfigOption = None,
+) -> None:
+    """Recognise a paused stream again."""
+    _asked(config, "resume", stream=stream)
+    typer.echo(f"{stream} is recognised again")
+
+
+@app.command(epilog="\b\nExamples:\n  hard reload\n  hard reload -c /etc/hard/hard.toml")
+def reload(config: ConfigOption = None, *, as_json: JsonOption = False) -> None:
+    """Apply what changed in the configuration; one error in it, and the old one runs on."""
+    answer = _asked(config, "reload")
+    del answer["ok"]
+    if as_json:
+        typer.echo(json.dumps(answer))
+        return
+    for line in [*answer["changed"], *answer["needs_restart"]]:
+        typer.echo(line)
+    if not answer["changed"] and not answer["needs_restart"]:
+        typer.echo("nothing has changed")

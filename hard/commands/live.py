@@ -14,16 +14,18 @@ import typer
 
 from hard.commands.configured import Models, configuration_path, event_log, loaded
 from hard.commands.options import ConfigOption  # noqa: TC001 - typer reads the annotations
-from hard.commands.terminal import BAD_CONFIGURATION, fail, on_interrupt
+from hard.commands.terminal import BAD_CONFIGURATION, fail, has_terminal, on_interrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import tzinfo
 
     from hard.api import Sink, Source
-    from hard.config import Configuration, Metrics, Settings
+    from hard.commands.reloading import Reloader
+    from hard.config import Metrics, Settings
     from hard.eventlog import EventLog
     from hard.recording import Recorder
-    from hard.runtime import Runtime
+    from hard.runtime import Runtime, RuntimeOptions
     from hard.summaries import SummaryBoard
 
 __all__ = ["app"]
@@ -57,7 +59,8 @@ def run(
         for runtime in starting:
             runtime.stop()
 
-    with on_interrupt(stop) as asked:
+    # Before it runs there is nothing to reload: the configuration is being read.
+    with on_interrupt(stop, hangup=has_terminal()) as asked:
         raise typer.Exit(_run_daemon(configuration_path(config), starting, asked, stdout=stdout))
 
 
@@ -69,12 +72,14 @@ def _run_daemon(
 
     from hard import control, systemd  # noqa: PLC0415
     from hard.card import ModelRefused  # noqa: PLC0415
+    from hard.commands.reloading import Reloader  # noqa: PLC0415
     from hard.config import ConfigError  # noqa: PLC0415
     from hard.plugins import create  # noqa: PLC0415
 
     if logging.getLogger().level == logging.WARNING:
         logging.getLogger().setLevel(logging.INFO)  # a service tells what it does
-    configuration = loaded(config, ["sources"] if stdout else ["sources", "sinks"])
+    needs = ["sources"] if stdout else ["sources", "sinks"]
+    configuration = loaded(config, needs)
     settings = configuration.settings
     sinks: dict[str, Any] = dict(configuration.sinks)
     if stdout:
@@ -88,21 +93,19 @@ def _run_daemon(
     if asked:
         return 0
     folder = settings.hard.state_dir or systemd.state_directory()
-    recorder = _recorder(config, settings, folder)
+    reloader = Reloader(config, configuration, models, needs, _options)
+    recorder = _recorder(config, settings, folder, reloader.about_stream)
     log = event_log(settings, folder)
-    runtime = _runtime(configuration, models, sinks, log, recorder, folder)
+    runtime = _runtime(reloader, configuration.sources, sinks, log, recorder, folder)
     starting.append(runtime)
     if asked:
         runtime.stop()
-    about = {
-        "version": version("hard-daemon"),
-        "node": settings.hard.node,
-        "models": models.identities(),
-    }
+    reloader.about |= {"version": version("hard-daemon"), "node": settings.hard.node}
     try:
+        path = control.socket_path(folder, config)
         with (
             _monitored(settings.metrics, token, runtime),
-            control.serving(control.socket_path(folder, config), runtime, config, about),
+            control.serving(path, runtime, config, reloader.about),
         ):
             return runtime.run()
     except control.ControlError as error:
@@ -129,21 +132,21 @@ def _monitored(table: Metrics | None, token: str | None, runtime: Runtime) -> It
 
 
 def _runtime(
-    configuration: Configuration,
-    models: Models,
+    reloader: Reloader,
+    sources: Mapping[str, Source[Any]],
     sinks: Mapping[str, Sink[Any]],
     log: EventLog,
     recorder: Recorder | None,
     state_folder: Path | None,
 ) -> Runtime:
     """Return the daemon's threads around its pipeline, which knows again what it knew."""
-    from hard.api import Evicted  # noqa: PLC0415
+    from hard.api import NS_PER_S, Evicted  # noqa: PLC0415
     from hard.checkpoint import adopt_references, recall  # noqa: PLC0415
     from hard.metrics import Work  # noqa: PLC0415
     from hard.pipeline import Pipeline  # noqa: PLC0415
-    from hard.runtime import Runtime, RuntimeOptions  # noqa: PLC0415
+    from hard.runtime import Runtime  # noqa: PLC0415
 
-    settings = configuration.settings
+    settings, models = reloader.settings, reloader.models
 
     def evicting(stream: str) -> None:
         if recorder is not None:
@@ -155,36 +158,48 @@ def _runtime(
         max_streams=settings.hard.max_streams,
         mount=settings.axes_of,
         work=Work(time.perf_counter),
+        without_gyro=models.without_gyro,
     )
     if state_folder is not None:
         adopt_references(state_folder / "upright.json", log)
     recall(log, pipeline)
 
-    options = RuntimeOptions(
+    runtime = Runtime(
+        pipeline,
+        sources,
+        sinks,
+        log,
+        _options(settings),
+        recorder,
+        _summaries(reloader.zone_of, log),
+        reloader.describe,
+        reload=lambda: reloader.reload(pipeline),
+    )
+    for stream, until_ns in pipeline.paused().items():
+        left_s = None if until_ns is None else (until_ns - time.time_ns()) / NS_PER_S
+        runtime.stay_paused(stream, left_s)
+    reloader.runtime = runtime
+    return runtime
+
+
+def _options(settings: Settings) -> RuntimeOptions:
+    from hard.runtime import RuntimeOptions  # noqa: PLC0415
+
+    return RuntimeOptions(
         no_data_after_s=settings.decision.no_data_after_s,
         shutdown_s=settings.hard.shutdown_s,
         inbox_messages=settings.hard.inbox_messages,
-    )
-    summaries = _summaries(settings, log)
-    return Runtime(
-        pipeline,
-        configuration.sources,
-        sinks,
-        log,
-        options,
-        recorder,
-        summaries,
-        models.describe,
+        hangup_reloads=not has_terminal(),
     )
 
 
-def _summaries(settings: Settings, log: EventLog) -> SummaryBoard:
+def _summaries(zone_of: Callable[[str], tzinfo], log: EventLog) -> SummaryBoard:
     """Return the days of all streams, with what the log tells of the last ones."""
     from hard.api import NS_PER_S  # noqa: PLC0415
     from hard.eventlog import EventLogError  # noqa: PLC0415
     from hard.summaries import SummaryBoard  # noqa: PLC0415
 
-    board = SummaryBoard(settings.zone_of)
+    board = SummaryBoard(zone_of)
     oldest_ns = time.time_ns() - 2 * 86_400 * NS_PER_S
     told_ns: dict[str, int] = {}
     try:
@@ -201,7 +216,12 @@ def _summaries(settings: Settings, log: EventLog) -> SummaryBoard:
     return board
 
 
-def _recorder(config: Path, settings: Settings, state_folder: Path | None) -> Recorder | None:
+def _recorder(
+    config: Path,
+    settings: Settings,
+    state_folder: Path | None,
+    about: Callable[[str], Mapping[str, Any]],
+) -> Recorder | None:
     """Return the recorder that `[record]` asks for."""
     from hard.recording import Recorder  # noqa: PLC0415
 
@@ -210,7 +230,7 @@ def _recorder(config: Path, settings: Settings, state_folder: Path | None) -> Re
     folder = settings.record.folder or (state_folder and state_folder / "recordings")
     if folder is None:
         fail(f"{config}: record.folder: missing: name a folder", BAD_CONFIGURATION)
-    return Recorder(folder, settings.record.limits(), settings.about)
+    return Recorder(folder, settings.record.limits(), about)
 
 
 # -- record --------------------------------------------------------------------------------------

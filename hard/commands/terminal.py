@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 from importlib.util import find_spec
@@ -34,6 +35,15 @@ def fail(message: object, code: int = 1) -> NoReturn:
     raise typer.Exit(code)
 
 
+def has_terminal() -> bool:
+    """Tell whether this process belongs to a terminal, which sends SIGHUP when it closes."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
 def require_matplotlib() -> None:
     """Exit where `--plot` can't be had."""
     if find_spec("matplotlib") is None:
@@ -41,15 +51,19 @@ def require_matplotlib() -> None:
 
 
 @contextlib.contextmanager
-def on_interrupt(stop: Callable[[], None]) -> Iterator[list[int]]:
-    """Call `stop` on Ctrl-C, SIGTERM or SIGHUP instead of dying; the list says whether it came."""
+def on_interrupt(stop: Callable[[], None], *, hangup: bool = True) -> Iterator[list[int]]:
+    """Call `stop` on Ctrl-C, SIGTERM or SIGHUP instead of dying; the list says whether it came.
+
+    Without `hangup` SIGHUP does nothing.
+    """
     came: list[int] = []
 
     def note(number: int, _: object) -> None:
         came.append(number)
         stop()
 
-    before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
+    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, note if hangup else signal.SIG_IGN)
     try:
         yield came
     finally:

@@ -53,16 +53,15 @@ class Outbound:
         self._alone = 0  # so many of the next go one by one, to find the one that is refused
         self._tries: OrderedDict[str, int] = OrderedDict()  # by the event's id, over outages
         self._not_before_s = 0.0
-        self._refusal = ""
+        self._refusal = self._patience = ""
 
     def open(self) -> None:
         """Forget what is in flight; raise `SinkUnavailable` while the receiver wants patience."""
         self._pending.clear()
         self._aside.clear()
         self._alone = 0
-        left_s = self._not_before_s - time.monotonic()
-        if left_s > 0:
-            raise SinkUnavailable(f"the receiver asked to be left alone for another {left_s:.0f} s")
+        if time.monotonic() < self._not_before_s:
+            raise SinkUnavailable(self._patience)  # in the same words: it is the same outage
 
     def take(self, events: Sequence[Event], confirm: Confirm) -> None:
         """Take events in and send what can be sent in time; the rest goes with `go`."""
@@ -129,7 +128,8 @@ class Outbound:
         wait_s = min(_seconds(answer.retry_after), MAX_WAIT_S)
         self._not_before_s = time.monotonic() + wait_s
         asked = f", and asks to wait for {wait_s:.0f} s" if wait_s else ""
-        return SinkUnavailable(f"the receiver can't take events now ({answer}){asked}")
+        self._patience = f"the receiver can't take events now ({answer}){asked}"
+        return SinkUnavailable(self._patience)
 
 
 def _seconds(retry_after: str) -> float:

@@ -50,7 +50,6 @@ _CONTROLS: dict[str, Callable[[str], Control]] = {
     "silence": Silence,
     "calibrate": Calibrate,
     "evicted": Evicted,
-    "pause": Pause,
     "resume": Resume,
 }
 _BAD_ROW = (ValueError, KeyError, IndexError, OverflowError, TypeError, RecursionError)
@@ -254,6 +253,9 @@ class _Part:
                 self._message.append(Annotation(self._stream, int(cells[7]), cells[11]))
             case "remembered":
                 self._message.append(Remembered(self._stream, _state(cells[11])))
+            case "pause":
+                until_ns = int(cells[11]) if cells[11] else None
+                self._message.append(Pause(self._stream, until_ns))
             case "renew":
                 self._message.append(Renew(self._stream, _state(cells[11])))
             case _ if kind in _CONTROLS:

@@ -279,8 +279,8 @@ class MqttSink(Sink[MqttSinkConfig]):
         """Say `offline` of streams that a killed daemon left `online` and that do not send now."""
         while self._stale:
             topic = self._stale.popleft()
-            level = topic.split("/")[-2]
-            if not any(safe_id(s) == level for s, shown in self._streams.items() if shown.state):
+            known = [stream for stream, shown in self._streams.items() if shown.state]
+            if topic.split("/")[-2] not in map(safe_id, [*known, *self._forgotten]):
                 self._show(topic, OFFLINE)
 
     # -- what is shown, retained ---------------------------------------------------------------

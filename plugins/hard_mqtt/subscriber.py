@@ -1,4 +1,4 @@
-"""A connection that listens: used by `MqttSource` to run and to probe.
+"""A connection that listens: used by `MqttSource` to run and to probe, and by `MqttCommands`.
 
 It decodes nothing and never reconnects; what arrives is handed out as it came.
 """
@@ -37,7 +37,10 @@ class Subscriber:
         client_id: str,
         topics: Sequence[str],
         max_payload_bytes: int,
+        *,
+        qos: int = 0,
     ) -> None:
+        self._qos = qos
         self.is_connected = False
         self.is_version_refused = False
         self.is_subscribed = False
@@ -79,6 +82,14 @@ class Subscriber:
             raise BrokerAwayError(f"lost the broker at {self._config.address} ({code.name})")
         return messages
 
+    def publish(self, topic: str, payload: str, correlation: bytes | None) -> None:
+        """Send with QoS 1, with MQTT 5's correlation data where there are any."""
+        properties = None
+        if correlation is not None and self._config.protocol == "5":
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # not annotated
+            properties.CorrelationData = correlation
+        self._client.publish(topic, payload, qos=1, properties=properties)
+
     def close(self) -> None:
         """Say goodbye if the link still takes it, and release the socket."""
         self._client.disconnect()
@@ -95,7 +106,7 @@ class Subscriber:
             self._fail(self._client.explain(reason))
         else:
             self.is_connected = True
-            client.subscribe([(subscription(topic), 0) for topic in self.topics])
+            client.subscribe([(subscription(topic), self._qos) for topic in self.topics])
 
     def _on_subscribe(
         self, _client: Any, _data: Any, _mid: int, reasons: list[ReasonCode], _props: Any

@@ -110,6 +110,15 @@ class SqliteSink(Sink[SqliteSinkConfig]):
             if event.seq is not None:
                 confirm(event.seq)
 
+    def forget(self, stream: str) -> None:
+        """Remove the rows of a stream, from the disk as well."""
+        db = self._live()
+        with self._told():
+            with _transaction(db):
+                for table in ("bouts", "statuses"):
+                    db.execute(f"DELETE FROM {table} WHERE stream = ?", (stream,))  # noqa: S608
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def check(self) -> None:
         """See that the file is still there; every ten minutes remove what is too old."""
         db = self._live()
@@ -142,6 +151,7 @@ class SqliteSink(Sink[SqliteSinkConfig]):
         db.execute("PRAGMA journal_size_limit = 4194304")
         # Confirmed means safe: with NORMAL a power cut may take the last commits.
         db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA secure_delete = ON")  # what is removed is overwritten
         if not tables:
             with _transaction(db):
                 for statement in _TABLES:

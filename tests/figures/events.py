@@ -5,7 +5,7 @@
 
 * hapt: the experiments of HAPT as they are, transitions and pauses included, with `waist`;
 * motionsense: each person's recordings in one, 30 s of SYNTHETIC motion that is none of the labels
-  before each (shaking and tumbling in turn, seeded), with `pocket` and `pocket-upright`.
+  before each (--pause, in turn, seeded), with `pocket` and `pocket-upright`.
 
 Cold begins without knowing which way is up; warm knows what the estimator first finds in the same
 recording, which is not causal.  For a model of the device's own frame both are the same.  `hard
@@ -48,11 +48,12 @@ from hard_training.evaluation.streaming import first_reference
 from hard_training.timeline import labels_of
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from tests.figures.motion import PERIOD_NS, message, shaking, tumbling
+from tests.figures.motion import PERIOD_NS, handling, message, shaking, tumbling
 
 MODELS = {"hapt": ["waist"], "motionsense": ["pocket", "pocket-upright"]}
 GATES = ("unfamiliar", "turned", "unsure")
 PAUSE_S = 30
+PAUSES = {"shaking": shaking, "tumbling": tumbling, "handling": handling}
 SEED = 5
 
 
@@ -68,19 +69,19 @@ def people_of(data_set, data, part):
     }
 
 
-def lines_of(data_set, data, part):
+def lines_of(data_set, data, part, pauses):
     """Return what goes through the pipeline, stream by stream: (name, recordings of it)."""
     people = people_of(data_set, data, part)
     if data_set == "hapt":
         return [(r.name, [r]) for recordings in people.values() for r in recordings]
-    return [(f"person {p}", with_pauses(r, p)) for p, r in people.items()]
+    return [(f"person {p}", with_pauses(r, p, pauses)) for p, r in people.items()]
 
 
-def with_pauses(recordings, person):
+def with_pauses(recordings, person, pauses):
     """Return recordings laid end to end from time 0 on, 30 s of unknown motion before each."""
     rng = np.random.default_rng([SEED, person])
     line, at = [], 0
-    for recording, make in zip(recordings, cycle([shaking, tumbling])):
+    for recording, make in zip(recordings, cycle(pauses)):
         begin, at = at, at + PAUSE_S * NS_PER_S
         pause = message("", begin, *make(PAUSE_S, rng))
         line.append(Recording("pause", person, (pause,), (Segment(begin, at, "pause"),)))
@@ -194,6 +195,9 @@ def main():
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--people", choices=["test", "validation"], default="test")
     parser.add_argument("--model", action="append", help="name or card, instead of the usual ones")
+    parser.add_argument(
+        "--pause", nargs="+", choices=PAUSES, default=["shaking", "tumbling"], help="of motionsense"
+    )
     parser.add_argument("--set", dest="changes", action="append", default=[], help="key=value")
     parser.add_argument("--grid", action="append", default=[], help="key=a,b,c of [decision]")
     parser.add_argument("--plot", type=Path, help="of a grid: delay against false events, PNG")
@@ -203,7 +207,7 @@ def main():
     grid = {key: values.split(",") for key, values in pairs(given.grid).items()}
     rows = []
     for data_set in given.sets or MODELS:
-        lines = lines_of(data_set, given.data, given.people)
+        lines = lines_of(data_set, given.data, given.people, [PAUSES[name] for name in given.pause])
         for model in given.model or MODELS[data_set]:
             upright = ModelCard.load(model)[0].input.frame == "upright"
             for warm in (False, True) if upright else (False,):

@@ -37,6 +37,15 @@ def tumbling(seconds, rng):
     return _sensed(_turned(turning, rng) + jolts, turning, rng)
 
 
+def handling(seconds, rng):
+    """Somebody holds it, looks at it and turns it: 0.2 to 1.5 rad/s, now and then."""
+    n = round(seconds * RATE_HZ)
+    busy = np.clip(_wandering(n, 1, 2.0, rng) + 0.7, 0.15, None)
+    turning = _wandering(n, 3, 0.7, rng) * rng.uniform(0.2, 1.5) * busy
+    moves = _wandering(n, 3, 0.25, rng) * rng.uniform(0.5, 2) * busy
+    return _sensed(_turned(turning, rng) + moves, turning, rng)
+
+
 def table(seconds, rng, lies=None):
     """It lies on a table, any way up (or as it `lies`), at its sensor's noise."""
     up, noise = lies or lying(rng)

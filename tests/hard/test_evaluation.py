@@ -130,7 +130,7 @@ def test_joined_recordings_keep_their_labels_and_none_reaches_into_the_next(clas
 def test_decided_again_the_bouts_are_those_of_the_pipeline(classifier, pause_s):
     predictions = Predictions()
     sources = [wearer(SCRIPT), wearer(SCRIPT, seed=5)]
-    settings = DecisionSettings()
+    settings = DecisionSettings(lag_s=1.28)  # the verdict of the first 3 s is known by then
     outcome = replay(
         sources, lambda _: (classifier, settings), join_s=pause_s, watch=predictions.see
     )

@@ -122,6 +122,7 @@ def test_a_calibration_that_waits_is_remembered_with_its_time():
         {"upright": {**UPRIGHT, "source": "hearsay"}},
         {"calibrating_since_ns": "now"},
         {"calibrating_since_ns": 2**64},
+        {"paused_until_ns": True},
     ],
 )
 def test_what_no_pipeline_knew_is_refused(state):
@@ -425,9 +426,11 @@ def test_a_pause_is_remembered_by_the_next_pipeline_which_tells_it_with_the_firs
     parts = seconds(*moving(10))
     first.feed(parts[0])
     first.pause("s")
-    assert first.memory("s") == {"paused": True}
+    assert first.memory("s") == {"paused_until_ns": None}
+    first.pause("s", T0_NS)
+    assert first.memory("s") == {"paused_until_ns": T0_NS}
     second.remember("s", first.memory("s"))
-    assert second.paused() == {"s"}
+    assert second.paused() == {"s": T0_NS}
     events = [e for part in parts for e in second.feed(part)]
     assert statuses(events) == [("checking", "paused")]
     assert second.counts["paused"] == 2 * 500

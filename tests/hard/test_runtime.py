@@ -39,7 +39,7 @@ from hard.api import (
 from hard.eventlog import EventLog
 from hard.runtime import REPEAT_S, Runtime, RuntimeOptions
 from hard.states import StateBoard
-from hard.threads import SinkThread
+from hard.threads import SAID_REASONS, SinkThread, SourceThread
 
 PATIENCE_S = 10
 
@@ -321,6 +321,15 @@ def test_a_source_that_is_away_is_run_again_and_said_once_each_way(path, caplog)
     assert source.runs == 3
     said = [each.message for each in caplog.records if each.message.startswith("imu")]
     assert said == ["imu: away, trying again until it is back: no such port", "imu: back"]
+
+
+def test_an_outage_whose_reason_is_always_worded_otherwise_does_not_flood_the_log(caplog):
+    thread = SourceThread(Played("imu", idles), lambda _: None, lambda: None)
+    thread.stop()  # no pause is waited for
+    for n in range(100):
+        thread._pauses(SourceUnavailable(f"refused: request {n}"))
+    assert len(caplog.records) == SAID_REASONS
+    assert thread.counts["outages"] == 100
 
 
 def test_a_source_with_a_bug_is_restarted_then_given_up_while_another_runs_on(path, caplog):
@@ -623,6 +632,23 @@ def test_a_stream_that_made_room_is_retired_again_after_each_open_until_it_comes
     with shown_to(sink, states):
         sink.until(lambda: sink.shown[-1] == ("update", "phone-1"))
     assert sink.shown.count(("retire", "phone-1")) == 1
+
+
+def test_a_stream_that_comes_back_after_it_was_forgotten_or_retired_is_introduced_anew():
+    sink, states = Showing(), StateBoard()
+    comes = [("describe", "phone-1", "m"), ("update", "phone-1")]
+    with shown_to(sink, states) as thread:
+        states.show("phone-1", state("phone-1", 1))
+        sink.until(lambda: sink.shown[-2:] == comes)
+        states.show("phone-1", None)
+        sink.until(lambda: sink.shown[-1] == ("retire", "phone-1"))
+        states.show("phone-1", state("phone-1", 2))
+        sink.until(lambda: sink.shown[-2:] == comes)
+        states.forget("phone-1")
+        assert thread.forget("phone-1").wait(PATIENCE_S)
+        states.show("phone-1", state("phone-1", 3))
+        sink.until(lambda: sink.shown[-2:] == comes)
+    assert len(sink.shown) == 9
 
 
 def test_a_sink_is_told_the_health_at_once_and_when_what_is_degraded_changes():

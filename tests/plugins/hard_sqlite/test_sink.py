@@ -158,6 +158,24 @@ def test_the_oldest_go_when_the_file_is_full(path):
     assert sink.counts == {"removed_rows": 5_000}
 
 
+def test_of_a_stream_that_is_forgotten_nothing_stays_on_the_disk(path):
+    theirs = [bout(n, NOW_NS + n * 60 * NS_PER_S, stream="private-phone") for n in range(300)]
+    ours = bout(300, stream="phone-1")
+    sink = sink_to(path)
+    sink.open()
+    events = [event for pair in theirs for event in pair]
+    sink.write([*events, *ours, status(999, NOW_NS, "ok", None, stream="private-phone")], print)
+    assert b"private-phone" in stored(path)
+    sink.forget("private-phone")
+    assert b"private-phone" not in stored(path)
+    sink.close()
+    assert [row["stream"] for row in rows(path, "SELECT * FROM bouts")] == ["phone-1"]
+
+
+def stored(path):
+    return b"".join(p.read_bytes() for p in path.parent.iterdir())
+
+
 def test_another_program_s_database_is_refused_and_left_as_it_is(path):
     path.parent.mkdir()
     with closing(sqlite3.connect(path)) as other:
