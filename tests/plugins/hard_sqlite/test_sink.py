@@ -106,13 +106,12 @@ def test_events_that_come_again_change_nothing(tmp_path_factory, data):
     events.append(status(9, NOW_NS, "no_data", "ok"))
     again = data.draw(st.lists(st.integers(0, len(events)), max_size=4))
     path = tmp_path_factory.mktemp("db") / "history.db"
-    sink = sink_to(path)
-    sink.open()
-    for end in [*again, len(events)]:  # each outage begins again at some event not confirmed
-        begin = data.draw(st.integers(0, end))
-        sink.write(events[begin:end], lambda _: None)
-    sink.write(events, lambda _: None)
-    sink.close()
+    with closing(sink_to(path)) as sink:
+        sink.open()
+        for end in [*again, len(events)]:  # each outage begins again at some event not confirmed
+            begin = data.draw(st.integers(0, end))
+            sink.write(events[begin:end], lambda _: None)
+        sink.write(events, lambda _: None)
     assert rows(path, "SELECT count(*) AS n FROM bouts WHERE duration_s = 30.0") == [{"n": 4}]
     assert rows(path, "SELECT count(*) AS n FROM statuses") == [{"n": 1}]
 
