@@ -23,7 +23,8 @@ def recognised(model, activity):
         best = batch.probs.argmax(axis=1)
         said.update(np.array(classifier.card.labels)[best].tolist())
 
-    table = {"plugin": "simulator", "placement": model, "streams": WEARERS, "realtime": False}
+    placement = classifier.card.placement
+    table = {"plugin": "simulator", "placement": placement, "streams": WEARERS, "realtime": False}
     source = create("sources", "sim", {**table, "script": [f"{activity}:60"], "seed": 11}, "test")
     replay([source], lambda _: (classifier, DecisionSettings()), watch=watch)
     return said[activity] / said.total()
@@ -36,9 +37,14 @@ def recognised(model, activity):
         ("pocket", "running"),
         ("pocket", "sitting"),
         ("pocket", "standing"),
+        ("pocket-accel", "walking"),
+        ("pocket-accel", "running"),
         ("waist", "walking"),
         ("waist", "sitting"),
         ("waist", "standing"),
+        ("waist-accel", "walking"),
+        ("waist-accel", "sitting"),
+        ("waist-accel", "standing"),
     ],
 )
 def test_a_model_recognises_simulated_wearers(model, activity):
