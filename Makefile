@@ -60,6 +60,10 @@ test-3.13: .venv-3.13/bin/hard
 test-ha: .venv-ha/bin/hard ## hold what is announced against Home Assistant's own schemas
 	.venv-ha/bin/python -m pytest -rs -W ignore tests/home_assistant
 
+# One at a time: they measure.  As root those run too that need a network or a disk of their own.
+faults: mosquitto .venv-test/bin/hard ## the long fault suite, with its figures (SOAK_MINUTES=2 FAULTS_SEED=6)
+	.venv-test/bin/python -m pytest -rs -m faults tests/faults
+
 test-systemd: ## boot a Debian and run the service in it (root only)
 	systemd/test-service
 
@@ -114,4 +118,4 @@ clean: ## remove everything that the other targets made
 	@.venv-ha/bin/python -m pip install --quiet --no-deps --editable .
 
 comma := ,
-.PHONY: help demo test lint test-all test-3.13 test-systemd test-ha deb wheels python mosquitto sample clean
+.PHONY: help demo test lint test-all test-3.13 faults test-systemd test-ha deb wheels python mosquitto sample clean

@@ -7,6 +7,7 @@ import queue
 import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,34 @@ class Broker:
     def limit_packets(self, max_bytes: int) -> None:
         """From the next start, end the connection of whoever sends a larger packet."""
         self._lines.append(f"max_packet_size {max_bytes}")
+
+    def keep_sessions(self) -> None:
+        """From the next start, keep what sessions are owed, however much, and on disk by `save`."""
+        self._lines += [
+            "persistence true",
+            f"persistence_location {self._folder}/",
+            "max_queued_messages 0",
+            "max_inflight_messages 0",
+        ]
+
+    def listen_on(self, address: str) -> None:
+        """From the next start, be at another address of this machine too, on the same port."""
+        self._lines.insert(0, f"listener {self.port} {address}")
+
+    def save(self) -> None:
+        """Let it write sessions to disk now; return once that is done."""
+        store, before = self._folder / "mosquitto.db", _changed_ns(self._folder / "mosquitto.db")
+        self._process.send_signal(signal.SIGUSR1)
+        end_s = time.monotonic() + _TIMEOUT_S
+        while _changed_ns(store) == before:
+            assert time.monotonic() < end_s, "mosquitto saved nothing"
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """As an orderly restart would begin."""
+        self._process.terminate()
+        self._process.wait(_TIMEOUT_S)
+        self._process.stderr.close()
 
     def use(self, lines: list[str]) -> None:
         """From the next start, be configured by these lines, listeners and access included."""
@@ -156,6 +185,10 @@ class Watcher:
         self._client.disconnect()
         self._client.loop_stop()
         self._client._reset_sockets()  # else paho leaves them to the garbage collector
+
+
+def _changed_ns(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def _free_port() -> int:

@@ -1,0 +1,108 @@
+"""Plugins of the fault suite only, found through entry points as any others (`installation.py`).
+
+`restless` is a source of wearers who change their activity every few seconds: recorded motion,
+again and again, faster than time.  `faulty` and `trouble` are a source and a sink that misbehave.
+"""
+
+import math
+import threading
+import time
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from hard.api import NS_PER_S, Declared, PluginConfig, SampleBatch, Sink, Source
+
+RATE_HZ = 50
+APART_S = 7
+FOR_EVER_S = 1e9
+
+
+class RestlessConfig(PluginConfig):
+    """`motion`: an .npz with `accel` (m/s², gravity included) and `gyro` (rad/s) at 50 Hz.
+
+    Data time began at `data_ns` when the wall clock was `begin_ns`, and runs `speed` times as fast:
+    who is started again goes on where the data are by then.  It ends after `seconds` of data.
+    """
+
+    motion: Path = Field(strict=False)
+    begin_ns: int
+    data_ns: int
+    streams: int = 4
+    speed: float = 25.0
+    seconds: float = FOR_EVER_S
+
+
+class RestlessSource(Source[RestlessConfig]):
+    """Emits a message a second of data and stream; late ones are sent without a pause."""
+
+    Config = RestlessConfig
+
+    def run(self, emit, stop):
+        config = self.config
+        with np.load(config.motion) as motion:
+            sensors = [("accel", motion["accel"], "m/s2"), ("gyro", motion["gyro"], "rad/s")]
+        n_seconds = len(sensors[0][1]) // RATE_HZ
+        gone_s = (time.time_ns() - config.begin_ns) / NS_PER_S
+        begun_s = time.monotonic() - gone_s
+        second = max(0, math.ceil(gone_s * config.speed))
+        period_ns = np.arange(RATE_HZ, dtype=np.int64) * (NS_PER_S // RATE_HZ)
+        while second < config.seconds:
+            if stop.wait(max(0.0, begun_s + second / config.speed - time.monotonic())):
+                return
+            t = config.data_ns + second * NS_PER_S + period_ns
+            for index in range(config.streams):
+                at = (second + index * APART_S) % n_seconds * RATE_HZ
+                name = f"{self.name}-{index}"
+                emit(
+                    [
+                        SampleBatch(name, sensor, t, values[at : at + RATE_HZ], Declared(unit))
+                        for sensor, values, unit in sensors
+                    ]
+                )
+            second += 1
+        if config.seconds < FOR_EVER_S:  # an end of the data would end the daemon
+            stop.wait()
+
+
+class FaultyConfig(PluginConfig):
+    how: Literal["raises", "exits", "hangs"]
+
+
+class FaultySource(Source[FaultyConfig]):
+    """Raises at once, calls `sys.exit`, or never returns though told to stop."""
+
+    Config = FaultyConfig
+
+    def run(self, emit, stop):
+        del emit, stop
+        if self.config.how == "raises":
+            raise RuntimeError("a bug of this source")
+        if self.config.how == "exits":
+            raise SystemExit(3)
+        threading.Event().wait()
+
+
+class TroubleConfig(PluginConfig):
+    how: Literal["raises", "slow", "hangs"]
+
+
+class TroubleSink(Sink[TroubleConfig]):
+    """Raises at each event, takes half a second for each, or never returns."""
+
+    Config = TroubleConfig
+
+    def open(self):
+        pass
+
+    def write(self, events, confirm):
+        for event in events:
+            if self.config.how == "raises":
+                raise RuntimeError("a bug of this sink")
+            threading.Event().wait(0.5 if self.config.how == "slow" else None)
+            confirm(event.seq)
+
+    def close(self):
+        pass

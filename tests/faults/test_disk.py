@@ -1,0 +1,152 @@
+"""The disk is full, read-only, or cut off with the power: what was seen is never numbered again."""
+
+import os
+import random
+import shutil
+import sqlite3
+import subprocess
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from hard.api import Event
+from hard.eventlog import EventLog
+from tests.faults.installation import wait_for
+from tests.faults.test_broker import SEED, caught_up, ended, made
+from tests.faults.verifier import account
+
+pytestmark = pytest.mark.faults
+CUTS = 25
+MINUTES = float(os.environ.get("FAULTS_MINUTES", "5"))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mount a disk of 12 MB as the state directory."""
+    folder = tmp_path / "state"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "none", folder]
+    if subprocess.run(mount, check=False).returncode:
+        pytest.skip("needs root: it mounts a disk of its own")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_after_a_power_cut_at_any_instant_no_number_is_given_again(
+    verifier, install, tell, tmp_path
+):
+    """The files as they are at an instant, the write-ahead log cut anywhere: it was not synced."""
+    rng = random.Random(SEED)
+    daemon = install(streams=8).start()
+    newest, lost = 0, []
+    for n in range(CUTS):
+        made(daemon, rng.randint(1, 60))
+        daemon.freeze()
+        time.sleep(0.05)  # a thread may still be in a system call
+        copy = tmp_path / f"cut{n}"
+        shutil.copytree(daemon.events.parent, copy, ignore=shutil.ignore_patterns("*.sock", "*shm"))
+        shown = max((seq for _, seq, *_ in list(verifier.seen)), default=0)
+        daemon.thaw()
+        wal = copy / "events.db-wal"
+        if wal.exists() and n % 2:
+            os.truncate(wal, rng.randrange(wal.stat().st_size + 1))
+        newest, again = _opened_again(copy / "events.db")
+        assert again > shown, "a number that somebody saw was given again"
+        lost.append(max(0, shown - newest))
+        shutil.rmtree(copy)
+    caught_up(daemon, verifier, 20)
+    ended(daemon)
+    told = f"{CUTS} cuts, seed {SEED}: integrity ok, at most {max(lost)} numbers taken back"
+    tell(f"{account(daemon.events, verifier)}; {told}")
+
+
+def _opened_again(path):
+    """Open a copy of a log; return the last number in it and the first one given from now on."""
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        (newest,) = db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
+    log = EventLog(path)
+    first = log.newest + 1
+    log.append([Event(kind="status", stream="s", t_decided=1, t_start=1, model="m", status="ok")])
+    assert log.flush(10.0)
+    assert log.newest == first
+    log.close()
+    return newest, first
+
+
+def test_a_disk_that_is_full_for_a_while_costs_no_event(verifier, install, tell, small_disk):
+    daemon = install().start()
+    made(daemon, 30)
+    filler = small_disk / "filler"
+    with filler.open("wb") as file:
+        _fill(file)
+    wait_for(lambda: "disk full" in str(daemon.status()["degraded"]), 60, daemon)
+    before = daemon.status()["events"]
+    wait_for(lambda: daemon.status()["events"] > before + 50, 120, daemon)
+    filler.unlink()
+    began_s = time.monotonic()
+    wait_for(lambda: daemon.status()["degraded"] is None, 20, daemon)
+    back_s = time.monotonic() - began_s
+    caught_up(daemon, verifier, 20)
+    ended(daemon)
+    tell(f"{account(daemon.events, verifier)}; written again {back_s:.1f} s after there was room")
+
+
+def _fill(file):
+    """Fill a disk to its last byte."""
+    for size in (65536, 4096, 1):
+        try:
+            while True:
+                file.write(b"\0" * size)
+                file.flush()
+        except OSError:
+            continue
+
+
+def test_a_disk_that_is_read_only_for_a_while_costs_no_event(verifier, install, tell, small_disk):
+    daemon = install().start()
+    made(daemon, 30)
+    daemon.kill()
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    daemon.start()
+    wait_for(lambda: daemon.said("read-only"), 60, daemon)
+    time.sleep(5)  # of events that wait in memory
+    assert not daemon.has_ended()
+    subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+    began_s = time.monotonic()
+    wait_for(lambda: daemon.said("can be written again"), 20, daemon)
+    back_s = time.monotonic() - began_s
+    made(daemon, 30)
+    caught_up(daemon, verifier, 20)
+    ended(daemon)
+    tell(f"{account(daemon.events, verifier)}; written again {back_s:.1f} s after it could be")
+
+
+@pytest.mark.parametrize(("bouts_an_hour", "most_mb"), [(0, 1.0), (60, 3.0)])
+def test_what_an_hour_writes_to_the_disk(install, tell, bouts_an_hour, most_mb):
+    """One stream in real time for some minutes (FAULTS_MINUTES), times what an hour has of them."""
+    # With the settings of every day; who does the same for hours makes no event.
+    trials = 1 if bouts_an_hour == 0 else 8
+    daemon = install(streams=1, speed=1.0, piece_s=60, trials=trials, decision="").start()
+    wait_for(lambda: daemon.said(": ok"), 60, daemon)
+    before = _written(daemon.pid), time.monotonic()
+    time.sleep(MINUTES * 60)
+    written = [b - a for a, b in zip(before[0], _written(daemon.pid), strict=True)]
+    hours = (time.monotonic() - before[1]) / 3600
+    n = daemon.status()["events"]
+    ended(daemon)
+    per_hour_mb = max(written) / hours / 1e6
+    tell(
+        f"{n} events in {hours * 60:.0f} minutes; written {per_hour_mb:.2f} MB an hour "
+        f"(calls {written[0]} bytes, disk {written[1]} bytes)"
+    )
+    assert per_hour_mb < most_mb
+
+
+def _written(pid):
+    """Return what a process gave to `write`, and what of it the kernel charged to a disk, bytes."""
+    lines = Path(f"/proc/{pid}/io").read_text("utf-8").splitlines()
+    told = dict(line.split(": ") for line in lines)
+    return int(told["wchar"]), int(told["write_bytes"])

@@ -1,0 +1,144 @@
+"""A subscriber with a durable session that notes every event it is given, and an account of it."""
+
+import json
+import sqlite3
+import threading
+import time
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import pairwise
+
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from hard.eventfile import from_body
+from tests.test_daemon import until
+
+
+class Verifier:
+    """Connected whenever the broker is there; `seen` are (stream, seq, id, late) in their order.
+
+    `arrived_ns` are the wall clock's times at which each id came first.
+    """
+
+    def __init__(self, port, topic="hard/faults/+/event"):
+        self.seen, self.arrived_ns = [], {}
+        self.last_s = time.monotonic()
+        self._subscribed = threading.Event()
+        self._client = client = Client(
+            CallbackAPIVersion.VERSION2, "verifier", protocol=MQTTProtocolVersion.MQTTv5
+        )
+        session = Properties(PacketTypes.CONNECT)
+        session.SessionExpiryInterval = 3600
+        session.ReceiveMaximum = 65535
+        client.on_connect = lambda c, *_: c.subscribe(topic, qos=1)
+        client.on_disconnect = lambda *_: self._subscribed.clear()
+        client.on_subscribe = lambda *_: self._subscribed.set()
+        client.on_message = self._note
+        client.reconnect_delay_set(0.01, 0.02)
+        client.connect("127.0.0.1", port, keepalive=20, clean_start=False, properties=session)
+        client.loop_start()
+        self.be_there()
+
+    def be_there(self):
+        """Wait until it is connected and subscribed."""
+        assert self._subscribed.wait(20.0), "the verifier is not subscribed"
+
+    def _note(self, _client, _data, message):
+        body = json.loads(message.payload)
+        self.last_s = time.monotonic()
+        self.arrived_ns.setdefault(body["id"], time.time_ns())
+        self.seen.append((body["stream"], body["seq"], body["id"], body["late"]))
+
+    def ids(self):
+        return {event_id for _, _, event_id, _ in list(self.seen)}
+
+    def close(self):
+        self._client.disconnect()
+        self._client.loop_stop()
+        self._client._reset_sockets()  # else paho leaves them to the garbage collector
+
+
+@dataclass(frozen=True)
+class Account:
+    """What became of the events of a log."""
+
+    made: int
+    delivered: int
+    duplicated: int
+    lost: int
+    late: int
+
+    def __str__(self):
+        return (
+            f"{self.made} events made, {self.delivered} delivered, {self.duplicated} of them again,"
+            f" {self.lost} lost"
+        )
+
+
+def logged(path):
+    """Return every event of an event log that nobody has open, in the order of their numbers."""
+    with closing(sqlite3.connect(path)) as db:
+        rows = db.execute("SELECT body, seq FROM events ORDER BY seq").fetchall()
+    return [from_body(body, seq) for body, seq in rows]
+
+
+def in_log(path):
+    """Return how many events a log holds that may be in use."""
+    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10.0)
+    try:
+        return db.execute("SELECT count(*) FROM events").fetchone()[0]
+    except sqlite3.OperationalError:  # not made yet
+        return 0
+    finally:
+        db.close()
+
+
+def account(path, verifier, patience_s=10.0):
+    """Hold what the verifier saw against the log, whose daemon has ended.
+
+    Nothing lost; twice only what has the same id and number; in order per stream; no number for
+    two events.
+    """
+    events = logged(path)
+    expected = {event.id: event for event in events}
+    assert len(expected) == len(events), "two events of the log share an id"
+    until(lambda: expected.keys() <= verifier.ids() or _quiet(verifier, patience_s), 60.0)
+    seen = list(verifier.seen)
+    first = {}
+    for stream, seq, event_id, _ in seen:
+        known = first.setdefault(event_id, (stream, seq))
+        assert known == (stream, seq), f"{event_id} came as {known} and as {(stream, seq)}"
+    assert all(first[e.id] == (e.stream, e.seq) for e in events if e.id in first)
+    assert first.keys() <= expected.keys(), "something was delivered that the log does not hold"
+    assert max(Counter(seq for _, seq in first.values()).values(), default=0) <= 1
+    streams = {}
+    for stream, seq in first.values():  # in the order in which each came first
+        streams.setdefault(stream, []).append(seq)
+    for stream, numbers in streams.items():
+        assert all(a < b for a, b in pairwise(numbers)), f"{stream} is out of order"
+    found = Account(
+        made=len(events),
+        delivered=len(first),
+        duplicated=len(seen) - len(first),
+        lost=len(expected.keys() - first.keys()),
+        late=sum(late for *_, late in seen),
+    )
+    assert found.lost == 0, found
+    return found
+
+
+def delays_ms(path, verifier):
+    """Return by how much each event came later than it was committed, ms."""
+    with closing(sqlite3.connect(path)) as db:
+        rows = db.execute("SELECT body, seq, t_logged FROM events ORDER BY seq").fetchall()
+    ids = [(from_body(body, seq).id, t_logged) for body, seq, t_logged in rows]
+    arrived_ns = verifier.arrived_ns
+    return [(arrived_ns[i] - t_logged) / 1e6 for i, t_logged in ids if i in arrived_ns]
+
+
+def _quiet(verifier, for_s):
+    return time.monotonic() > verifier.last_s + for_s
