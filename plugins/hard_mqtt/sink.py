@@ -239,7 +239,7 @@ class MqttSink(Sink[MqttSinkConfig]):
         # Of a link that takes nothing at all no message is the cause.
         if publisher.acknowledged or not self.config.retain:
             for key in self._suspects.blame(owed):
-                self.counts["quarantined"] += 1
+                self.counts["set_aside"] += 1
                 self.log.error(
                     "%s: %s was unanswered when the broker at %s ended %d connections in a row: it "
                     "is set aside, so that others go on (is it larger than the broker allows?)",
