@@ -212,6 +212,9 @@ class Commands:
 
     def submit(self, request: Request, answer: Callable[[Mapping[str, Any]], None]) -> None:
         """Take a request in; `answer` is called once, maybe at once.  Never blocks."""
+        if self._stopping:
+            answer(refused(Refusal("stopping", "the daemon is about to stop")))
+            return
         try:
             self._waiting.put_nowait((request, answer))
         except queue.Full:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import queue
 import shutil
 import signal
 import socket
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hard.api import Declared, PluginConfig, SampleBatch, Source
+from hard.api import Command, Declared, PluginConfig, SampleBatch, Source
 from hard.classifier import TFLiteClassifier
 from hard.commanding import Commands
 from hard.control import (
@@ -137,10 +138,56 @@ def test_a_connection_may_ask_again_and_again(served):
     assert told.calibrated == ["a"]
 
 
+def test_a_status_waits_for_no_reload_and_the_reload_is_answered_once_it_is_done(served):
+    path, told = served
+    with connected(path) as (sock, answers):
+        sock.sendall(b'{"command": "reload"}\n{"command": "status"}\n')
+        assert sent(path, b'{"command": "status"}\n')["ok"]
+        told.gate.set()
+        assert json.loads(answers.readline()) == {
+            "ok": True,
+            "changed": ["sink home: restarted"],
+            "needs_restart": [],
+        }
+        assert json.loads(answers.readline())["version"] == "7"
+
+
+def test_a_pause_has_an_end_or_none(served):
+    path, told = served
+    assert sent(path, b'{"command": "pause", "stream": "a"}\n') == {"ok": True}
+    assert sent(path, b'{"command": "pause", "stream": "a", "for_s": 90}\n') == {"ok": True}
+    assert told.paused == [("a", None, None), ("a", 90.0, 90)]
+    answer = sent(path, b'{"command": "resume", "stream": "a"}\n')
+    assert (answer["ok"], answer["message"]) == (False, "a is not paused")
+
+
+def test_what_a_source_asks_for_is_checked_as_strictly(served):
+    _, told = served
+    answers = queue.SimpleQueue()
+    for name, arguments in (
+        ("pause", {"stream": "a", "for_s": "90"}),
+        ("pause", {"stream": "a", "for_s": -1}),
+        ("pause", {"stream": "a", "config": None}),
+        ("pause", {"stream": "a", "more": 1}),
+        ("status", {}),
+        ("label", {"stream": "", "text": "walk"}),
+    ):
+        told.commands.obey(Command(name, arguments, answers.put))
+        assert answers.get(timeout=10)["error"] == "bad_request"
+    told.commands.obey(Command("label", {"stream": "a", "text": "walk"}, answers.put))
+    assert answers.get(timeout=10) == {"ok": True}
+    assert [text for _, _, text in told.labels] == ["walk"]
+    told.commands.stop()
+    told.commands.obey(Command("calibrate", {"stream": "a"}, answers.put))
+    assert answers.get(timeout=10)["error"] == "stopping"
+
+
 @pytest.mark.parametrize(
     "line",
     [
         b"status",
+        b'{"command": "pause", "stream": "a", "for_s": 0}',
+        b'{"command": "reload", "stream": "a"}',
         b"[]",
         b"{}",
         b"\xff\xfe",

@@ -167,29 +167,30 @@ class Models:
         name = self._settings.name_of(stream)
         return Description(stream, name, card.identity, activities, resting)
 
-    def without_gyro(self, stream: str) -> Choice | None:
+    def without_gyro(self, stream: str, wanted: str | None = None) -> Choice | None:
         """Return what to use where a stream has no gyroscope, None where nothing is installed.
 
-        That is a model of the same placement that needs none, one of the same frame first; it is
-        looked for among the bundled ones and beside the card that is configured.
+        That is a model of the same placement as the one `wanted` (else the configured one) that
+        needs none, one of the same frame first; it is looked for among the bundled ones and beside
+        that card.
         """
         from hard.card import ModelCard, ModelRefused, installed_beside  # noqa: PLC0415
 
-        name = self._only or self._settings.model_for(stream)
-        wanted = self.load(name).card
+        name = wanted or self._only or self._settings.model_for(stream)
+        meant = self.load(name).card
         found: list[tuple[bool, str]] = []
         for other in installed_beside(name):
             with contextlib.suppress(ModelRefused):  # not the one that was asked for
                 card, _ = ModelCard.load(other)
-                if card.placement == wanted.placement and not card.input.uses_gyro:
-                    found.append((card.input.frame != wanted.input.frame, other))
+                if card.placement == meant.placement and not card.input.uses_gyro:
+                    found.append((card.input.frame != meant.input.frame, other))
         for _, other in sorted(found):
             try:
                 model = self.load(other)
             except ModelRefused as error:
                 self._tell(stream, f"can't do without a gyroscope: {error}")
                 continue
-            told = f"has no gyroscope: {model.card.name} takes the place of {wanted.name}"
+            told = f"has no gyroscope: {model.card.name} takes the place of {meant.name}"
             self._tell(stream, told)
             self._spare.add(other)
             return model, self._settings.decision

@@ -7,7 +7,7 @@ import json
 import logging
 import threading
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -43,13 +43,14 @@ from hard.commands.terminal import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from hard.api import DaySummary, Event, Source
+    from hard.api import DaySummary, Event, Renew, Source
     from hard.classifier import TFLiteClassifier
     from hard.config import Configuration
     from hard.decision import DecisionSettings, Explained
     from hard.explaining import Stretch
     from hard.inspection import Inspection
     from hard.outputs import Plot
+    from hard.pipeline import Choice
     from hard.replay import Outcome
 
 __all__ = ["app"]
@@ -204,11 +205,12 @@ class _Replay:
     sources: list[Source[Any]]
     configuration: Configuration
     model: str | None
-    recorded: Mapping[str, _Recorded]
+    recorded: dict[str, _Recorded]
     join_s: float | None
     pace: float | None
     explained: Stretch | None
     as_json: bool
+    instead: dict[str, TFLiteClassifier] = field(default_factory=dict)
 
     def run(self, publish: str | None, predictions: Path | None, plot: Path | None) -> Outcome:
         """Replay, and leave the files that are asked for."""
@@ -263,6 +265,8 @@ class _Replay:
                     dispensable=[s.name for s in self.sources if is_of_session(Path(s.name))],
                     hear=None if self.explained is None else self.explained.hear,
                     explain=None if self.explained is None else self._explain,
+                    without_gyro=partial(self._without_gyro, models),
+                    renewed=self._renewed,
                 )
                 if interrupted:
                     fail("interrupted", INTERRUPTED)  # and no half-written file is left
@@ -285,6 +289,27 @@ class _Replay:
             recorded.decision or decision,
         )
 
+    def _without_gyro(self, models: Models, stream: str) -> Choice | None:
+        """Return what to use where the gyroscope is missing, unless a model was asked for."""
+        recorded = self.recorded.get(stream, _Recorded(None, None))
+        found = None if self.model else models.without_gyro(stream, recorded.model)
+        if found is not None:
+            found = (found[0], recorded.decision or found[1])
+            self.instead[stream] = found[0]
+        return found
+
+    def _renewed(self, renew: Renew) -> None:
+        """Go by the model and the settings that live took here, unless others are given."""
+        if renew.stream not in self.recorded:
+            return
+        lacking: dict[str, None] = {}
+        self.recorded[renew.stream] = _Recorded(
+            None if self.model else _recorded_model(renew.about, lacking),
+            _recorded_decision(renew.about, lacking),
+        )
+        for line in lacking:
+            typer.echo(line, err=True)
+
     @contextlib.contextmanager
     def _watching(
         self, models: Models, predictions: Path | None, drawn: Plot | None
@@ -303,7 +328,8 @@ class _Replay:
                 rows = PredictionsCsv(file, several=several)
 
             def watch(batch: Any) -> None:
-                labels = self._choose(models, batch.stream)[0].card.states
+                model = self.instead.get(batch.stream) or self._choose(models, batch.stream)[0]
+                labels = model.card.states
                 if rows is not None:
                     rows.write(batch, labels)
                 if drawn is not None:

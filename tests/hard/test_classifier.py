@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hard.card import ModelCard, ModelRefused
-from hard.classifier import TFLiteClassifier, operator_codes, runtime_name
+from hard.classifier import TFLiteClassifier, operator_codes, prove, runtime_name
 
 CARD, MODEL_PATH = ModelCard.load("pocket")
 MODEL = MODEL_PATH.read_bytes()
@@ -257,3 +257,39 @@ def test_mutated_models_are_refused_or_pass_their_golden_window(tmp_path):
     assert outcomes.count("refused") > 50
     # What is left are crashes of the runtime, which the hash keeps from the daemon.
     assert outcomes.count("crashed") < 150
+
+
+# -- the proof in a process of its own -----------------------------------------------------------
+
+
+def test_a_model_proves_itself_in_a_process_of_its_own():
+    assert prove("pocket") == CARD.identity
+
+
+def test_a_model_that_crashes_the_runtime_is_refused_and_hurts_nobody_else(tmp_path):
+    models = [mutated(seed) for seed in range(40)]
+    outcomes = loads(tmp_path, models)
+    crashing = tmp_path / f"m{outcomes.index('crashed')}.json"
+    with pytest.raises(ModelRefused, match=r"it crashes .* \(SIG[A-Z]+\): damaged"):
+        prove(crashing)
+
+
+def test_what_a_model_is_refused_for_is_told_as_it_would_be_here(tmp_path):
+    path = installed(tmp_path, sha256="0" * 64)
+    with pytest.raises(ModelRefused, match="its sha256 is") as by_another:
+        prove(path)
+    with pytest.raises(ModelRefused) as here:
+        TFLiteClassifier.load(path)
+    assert str(by_another.value) == str(here.value)
+
+
+def test_the_process_of_a_proof_may_take_little_memory():
+    program = (
+        "import hard.classifier as c; c._runtime(); c._limit_this_process(); "
+        "kept = bytearray(2 * c.PROOF_BYTES)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "MemoryError" in done.stderr

@@ -414,6 +414,24 @@ def test_a_cursor_goes_on_after_a_restart(tmp_path):
         assert [event.seq for event in log.cursor("mqtt").read(9)] == [3, 4]
 
 
+def test_a_sink_that_left_is_not_counted_for_and_goes_on_where_it_was_when_it_returns(tmp_path):
+    path = tmp_path / "log.db"
+    with opened(path) as log:
+        cursor = log.cursor("mqtt")
+        committed(log, *map(said, range(3)))
+        cursor.read(9)
+        cursor.confirm(1)
+        log.leave("mqtt")
+        committed(log, said(3))
+        again = log.cursor("mqtt")
+        assert again is not cursor
+        assert [event.seq for event in again.read(9)] == [2, 3, 4]
+        log.leave("mqtt")
+        log.leave("never there")
+    with opened(path) as log:
+        assert [event.seq for event in log.cursor("mqtt").read(9)] == [2, 3, 4]
+
+
 def test_a_new_sink_begins_now_or_with_the_oldest(tmp_path):
     with opened(tmp_path / "log.db") as log:
         committed(log, said(1), said(2))

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hard.api import NS_PER_S, Annotation, Declared, SampleBatch, Silence
+from hard.api import NS_PER_S, Annotation, Declared, Resume, SampleBatch, Silence
 from hard.inbox import Inbox
 
 YEAR_S = 365.25 * 86_400
@@ -111,3 +111,25 @@ def test_silence_comes_after_all_that_arrived_before_it():
     order = [each.stream if isinstance(each, Silence) else each[0].t[0] for each in taken]
     assert order == [1, "phone-1", 1, "phone-2", 1]
     assert inbox.take(0) is None  # phone-3 may yet be a minute late
+
+
+def test_a_pause_ends_by_itself_in_its_turn_unless_it_was_set_otherwise():
+    inbox = Inbox(100, 100, 60.0)
+    inbox.resume_after("phone-1", 0.0)
+    inbox.resume_after("phone-2", 0.0)
+    inbox.resume_after("phone-2", None)
+    inbox.resume_after("phone-3", 3600.0)
+    assert inbox.pause_left_s("phone-2") is None
+    assert 3590 < inbox.pause_left_s("phone-3") <= 3600
+    assert inbox.take(0) == Resume("phone-1")
+    assert inbox.take(0) is None
+    assert inbox.pause_left_s("phone-1") is None
+
+
+def test_other_bounds_hold_for_what_comes():
+    inbox = Inbox(100, 1000, 60.0)
+    for n in range(5):
+        inbox.put([batch("phone-1", n)])
+    inbox.limit(3, 60.0)
+    inbox.put([batch("phone-1", 5)])
+    assert [int(inbox.take(0)[0].t[0]) for _ in range(3)] == [3, 4, 5]

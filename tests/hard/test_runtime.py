@@ -7,6 +7,7 @@ that each message fed is seen at the sinks.
 import contextlib
 import json
 import queue
+import re
 import shutil
 import signal
 import socket
@@ -37,6 +38,7 @@ from hard.api import (
     UnusableInput,
 )
 from hard.eventlog import EventLog
+from hard.inbox import Refusal
 from hard.runtime import REPEAT_S, Runtime, RuntimeOptions
 from hard.states import StateBoard
 from hard.threads import SAID_REASONS, SinkThread, SourceThread
@@ -799,6 +801,83 @@ def test_a_signal_ends_the_service_cleanly(path, manager, number):
     log = EventLog(path)
     with contextlib.closing(log):
         assert [each.reason for each in log.read(0, 9)] == [None, None, "shutdown"]
+
+
+# -- exchanged while it runs -----------------------------------------------------------------
+
+
+def test_sources_and_sinks_are_exchanged_while_the_others_run_on(path):
+    kept, old, new = Collected("kept"), Collected("home"), Collected("home")
+    steady = Played("steady", then(emits("a", 1), idles))
+    first, second = Played("phone", then(emits("b", 1), idles)), Played("phone", emits("b", 2))
+    with Running(path, [steady, first], [kept, old]) as running:
+        old.until(lambda: len(old.fed) == 2)
+        assert running.runtime.exchange({"phone": None}, {"home": None}) == []
+        assert old.calls[-2:] == ["drain", "close"]
+        assert not running.runtime._is_over()
+        gone = running.runtime.status(10)
+        assert [each["name"] for each in gone["sources"] + gone["sinks"]] == ["steady", "kept"]
+        again = Played("again", then(emits("c", 1), idles))
+        assert running.runtime.exchange({"again": again}, {}) == []
+        kept.until(lambda: len(kept.fed) == 3)
+        assert running.runtime.exchange({"phone": second}, {"home": new}) == []
+        new.until(lambda: len(new.fed) == 2)
+        assert (steady.runs, first.runs, second.runs) == (1, 1, 1)
+    assert sorted(kept.fed) == [("a", 1), ("b", 1), ("b", 2), ("c", 1)]
+    assert [e.seq for e in old.events + new.events] == [e.seq for e in kept.events]
+
+
+def test_the_last_source_may_be_exchanged_without_ending_the_run(path):
+    sink = Collected()
+    first = Played("phone", then(emits("a", 1), idles))
+    with Running(path, [first], [sink]) as running:
+        sink.until(lambda: len(sink.fed) == 1)
+        second = Played("phone", then(emits("a", 2), idles))
+        running.runtime.exchange({"phone": second}, {})
+        sink.until(lambda: len(sink.fed) == 2)
+        assert running.thread.is_alive()
+
+
+def test_a_source_that_was_given_up_can_be_started_anew(path):
+    broken = Played("phone", raises(UnusableInput("no such file")))
+    with Running(path, [broken, Played("steady", idles)], [Collected()]) as running:
+        until_failed = threading.Event()
+        while running.runtime.failed() != (["phone"], []):
+            until_failed.wait(0.01)
+        running.runtime.exchange({"phone": Played("phone", idles)}, {})
+        assert running.runtime.failed() == ([], [])
+        assert running.runtime.health()["degraded"] is None
+
+
+def test_without_a_configuration_a_reload_is_refused_and_costs_nothing(path, manager):
+    with Running(path, [Played("phone", idles)], [Collected()]) as running:
+        with pytest.raises(Refusal, match="no configuration"):
+            running.runtime.reload()
+        assert running.runtime.health()["degraded"] is None
+
+
+def test_a_refused_reload_stands_in_the_status_until_one_succeeds(path, manager, caplog):
+    refusals = [Refusal("bad_configuration", "hard.toml:1: a: wrong\nhard.toml:2: b: wrong")]
+
+    def reload():
+        if refusals:
+            raise refusals.pop()
+        return {"changed": [], "needs_restart": []}
+
+    log = EventLog(path)
+    runtime = Runtime(Decider(), {}, {}, log, RuntimeOptions(), reload=reload)
+    with contextlib.closing(log):
+        with pytest.raises(Refusal, match="wrong"):
+            runtime.reload()
+        told = manager.recv(4096).decode()
+        assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", told)
+        text = "bad_configuration, the old runs on: hard.toml:1: a: wrong (and 1 more)"
+        assert manager.recv(4096).decode().startswith("READY=1\nSTATUS=")
+        assert runtime.health()["degraded"] == text
+        assert [r.message for r in caplog.records if "b: wrong" in r.message]
+        runtime.reload()
+        assert runtime.health()["degraded"] is None
+        assert runtime.status(1)["reload"]["ok"]
 
 
 # -- what systemd is told --------------------------------------------------------------------

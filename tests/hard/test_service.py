@@ -69,12 +69,14 @@ def test_the_units_of_instances_differ_from_the_only_one_by_their_names():
     only = (SYSTEMD / "hard.service").read_text()
     for plain, named in (
         ("Description=Human Activity Recognition Daemon\n", ", %i\n"),
-        ("/etc/hard/hard.toml\n", "/etc/hard/%i.toml\n"),
+        ("hard run -c /etc/hard/hard.toml\n", "/etc/hard/%i.toml\n"),
+        ("hard reload -c /etc/hard/hard.toml\n", "/etc/hard/%i.toml\n"),
         ("StateDirectory=hard\n", "-%i\n"),
         ("RuntimeDirectory=hard\n", "-%i\n"),
     ):
         assert only.count(plain) == 1
-        only = only.replace(plain, named if named[0] == "/" else plain[:-1] + named)
+        instead = plain.replace("/etc/hard/hard.toml\n", named)
+        only = only.replace(plain, plain[:-1] + named if instead == plain else instead)
     assert (SYSTEMD / "hard@.service").read_text() == only
 
 
