@@ -195,6 +195,7 @@ class Inbox:
         """Know nothing of a stream until it sends again."""
         with self._filled:
             self._arrivals.pop(stream, None)
+            self._resumes.pop(stream, None)
 
     def streams(self, most: int = MAX_STREAMS) -> dict[str, dict[str, Any]]:
         """Return the status of the streams that arrived, the latest first, at most so many."""

@@ -849,7 +849,7 @@ def test_a_source_that_was_given_up_can_be_started_anew(path):
         assert running.runtime.health()["degraded"] is None
 
 
-def test_without_a_configuration_a_reload_is_refused_and_costs_nothing(path, manager):
+def test_without_a_configuration_a_reload_is_refused_and_costs_nothing(path):
     with Running(path, [Played("phone", idles)], [Collected()]) as running:
         with pytest.raises(Refusal, match="no configuration"):
             running.runtime.reload()

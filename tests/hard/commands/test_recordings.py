@@ -199,10 +199,6 @@ REFUSED = {
     "no_accelerometer": (lambda day, out: out.write_text("t_ns,x,y\n1,2,3\n"), "accel_x"),
     "g_for_m_s2": (lambda day, out: rewritten(day, out, g_as_m_s2), "likely in g"),
     "too_slow": (lambda day, out: rewritten(day, out, at_10_hz), "10.0 Hz"),
-    "no_gyroscope": (
-        lambda day, out: out.write_text("\n".join(",".join(row[:4]) for row in rows(day)) + "\n"),
-        "no gyroscope",
-    ),
     "not_one_good_row": (
         lambda day, out: out.write_text(",".join(rows(day)[0]) + "\n" + "x,y,z\n" * 50),
         "row",
@@ -222,6 +218,21 @@ def test_what_cannot_be_right_is_refused_before_any_output(case, day, tmp_path):
     assert expected in done.stderr.lower() or expected in done.stderr
     assert "walk.csv" in done.stderr
     assert not list(tmp_path.glob("*windows*"))
+
+
+def test_without_a_gyroscope_a_model_of_the_placement_that_needs_none_decides(day, tmp_path):
+    path, out = tmp_path / "walk.csv", tmp_path / "windows.csv"
+    path.write_text("\n".join(",".join(row[:4]) for row in rows(day)) + "\n")
+    done = hard("replay", "--json", path, "--predictions", out)
+    meant = hard("replay", "--json", path, "--model", "pocket-accel")
+    assert (done.returncode, done.stdout) == (0, meant.stdout)
+    assert len(done.stdout.splitlines()) > 4
+    told = "stream walk has no gyroscope: pocket-accel takes the place of pocket"
+    assert done.stderr.count(told) == 1
+    assert len(rows(out)) > 40
+    asked = hard("replay", "--json", path, "--model", "pocket")
+    assert (asked.returncode, asked.stdout) == (1, "")
+    assert "no gyroscope: this model needs one" in asked.stderr
 
 
 def test_bad_rows_are_skipped_counted_and_fail_only_when_strict(day, tmp_path):
