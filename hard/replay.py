@@ -34,6 +34,7 @@ from hard.api import (
 )
 from hard.conditioning import DEVICE_AXES
 from hard.pipeline import Choice, Pipeline
+from hard.upright import Reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -74,6 +75,7 @@ class Outcome:
     first_ns: int | None = None
     last_ns: int | None = None
     ends_ns: dict[str, int] = field(default_factory=dict)  # stream -> its last stamp
+    references: dict[str, Reference] = field(default_factory=dict)  # which way was up at the end
     left_out: set[str] = field(default_factory=set)  # streams that were refused, and told so
 
     @property
@@ -117,6 +119,7 @@ def replay(
     explain: Callable[[Explained], None] | None = None,
     without_gyro: Callable[[str], Choice | None] = lambda _: None,
     renewed: Callable[[Renew], None] = lambda _: None,
+    references: Mapping[str, Reference] | None = None,
 ) -> Outcome:
     """Feed recordings to a pipeline and return what it decided.
 
@@ -127,6 +130,7 @@ def replay(
     and labels as they are fed; where recordings are joined, the label of one ends with it.
     `explain` is told how each window was judged, `without_gyro` is what the pipeline asks for,
     `renewed` is told of a recorded change of model or settings before `choose` is asked again.
+    `references` say which way is up on a stream from its begin.
 
     Raises `UnusableInput` for a recording that is refused: nothing of it was published.  Of the
     `dispensable` sources, by their names, a refused one is told, counted and left (what live said
@@ -147,6 +151,7 @@ def replay(
         mount=mount,
         explain=explain,
         without_gyro=without_gyro,
+        references=references,
     )
     spare = set() if join_s is not None else {s.name for s in sources} & set(dispensable)
     feed = _Feed(pipeline, outcome, join_s, speed, publish, progress, stop, spare, hear, renewed)
@@ -156,6 +161,8 @@ def replay(
     feed.take(pipeline.finish("end_of_data"))
     feed.tell_refused(len(sources))
     outcome.skipped.update({k: n for k, n in pipeline.counts.items() if k in FAULTS})
+    known = {name: memory.get("upright") for name, memory in pipeline.memories().items()}
+    outcome.references = {n: Reference.from_json(up) for n, up in known.items() if up is not None}
     outcome.events.sort(key=lambda event: (event.t_decided, event.stream))
     return outcome
 

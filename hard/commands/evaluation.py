@@ -84,6 +84,12 @@ def evaluate(
         list[str] | None,
         typer.Option(help="key=a,b,c of [decision]: try every combination; repeat the option."),
     ] = None,
+    warm: Annotated[
+        bool,
+        typer.Option(
+            "--warm", help="Know from the begin which way is up, as the whole recording tells it."
+        ),
+    ] = False,
     tolerance: Annotated[
         float, typer.Option(min=0, help="Seconds that an onset may be off by.")
     ] = 2.0,
@@ -102,7 +108,8 @@ def evaluate(
 
     Labels are a column `label`, NAME.labels.csv beside NAME.csv, annotations of a session, or what
     the format has; a label that the model does not have counts as unknown.  With --grid a * marks
-    what no other combination beats.
+    what no other combination beats.  --warm is for models that learn which way is up: the figures
+    of a daemon that knew its wearer before.
     """
     given = reading_options(
         rate=rate,
@@ -126,6 +133,7 @@ def evaluate(
         configuration.settings.axes_of,
         join,
         labels,
+        warm=warm,
     )
     if trials:
         evaluated.show_grid(trials, tried, tolerance, plot, as_json=as_json)
@@ -173,6 +181,8 @@ def _replayed(
     mount: Callable[[str], Axes],
     join_s: float | None,
     labels: Path | None,
+    *,
+    warm: bool,
 ) -> _Evaluated:
     """Let recordings go through the pipeline; exit where they, or their labels, can't be used."""
     from hard.api import UnusableInput  # noqa: PLC0415
@@ -185,10 +195,15 @@ def _replayed(
         given = None if labels is None else labels_in(labels)
         with on_interrupt(stop.set) as interrupted, progress() as tell:
             models.load_all()
+            known = {}
+            if warm:  # not causal: what the end of the recording knows
+                once = replay(sources, models.choose, join_s=join_s, stop=stop, mount=mount)
+                known = once.references
             outcome = replay(
                 sources,
                 models.choose,
                 join_s=join_s,
+                references=known,
                 watch=predictions.see,
                 progress=tell,
                 stop=stop,

@@ -129,3 +129,9 @@ def test_a_plot_does_not_overwrite_the_labels(day, tmp_path):
     done = hard("evaluate", day, "--labels", path, "--plot", path)
     assert done.returncode == 2
     assert path.read_text().startswith("t_start_ns")
+
+
+def test_warm_knows_from_the_begin_which_way_is_up(day):
+    of = ["evaluate", "--json", "--model", "pocket-upright", day]
+    cold, warm = (lines(hard(*of, *more))[-1]["shown_s"]["standing"] for more in ([], ["--warm"]))
+    assert cold.get("standing", 0) < warm["standing"]
