@@ -10,7 +10,7 @@ import pytest
 import hard_mqtt
 from hard.testing import check_message
 from hard_formats.messages import Format, Options, decode
-from hard_mqtt import MqttSink, MqttSource
+from hard_mqtt import MqttCommands, MqttSink, MqttSource
 
 README = Path(hard_mqtt.__file__).with_name("README.md").read_text("utf-8")
 T_RECEIVED = 1_700_000_001_000_000_000
@@ -24,8 +24,11 @@ def blocks(language):
 def test_every_configuration_is_valid(block):
     ((kind, instances),) = tomllib.loads(block).items()
     ((name, settings),) = instances.items()
-    assert settings.pop("plugin") == "mqtt"
-    plugin = {"sources": MqttSource, "sinks": MqttSink}[kind]
+    plugin = {
+        ("sources", "mqtt"): MqttSource,
+        ("sources", "mqtt_commands"): MqttCommands,
+        ("sinks", "mqtt"): MqttSink,
+    }[kind, settings.pop("plugin")]
     plugin(name, plugin.Config(**settings))
 
 
