@@ -263,12 +263,16 @@ def serving(
 
 
 class _Server:
-    """At most so many clients, one request of each, all in one thread."""
+    """At most so many clients, one request of each, all in one thread.
+
+    One more takes the place of the one that has been there longest: whoever means it is done by
+    then, and slow ones can't keep others out.
+    """
 
     def __init__(self, site: _Site, timeout_s: float) -> None:
         self._site = site
         self._timeout_s = timeout_s
-        self._talks: set[asyncio.Task[None]] = set()
+        self._talks: dict[asyncio.Task[None], StreamWriter] = {}  # the longest there first
 
     async def run(self, listener: socket.socket) -> None:
         """Serve until cancelled."""
@@ -279,17 +283,23 @@ class _Server:
             await asyncio.get_running_loop().create_future()  # never done: only cancelled
         finally:
             server.close()
-            for talk in self._talks:
-                talk.cancel()
-            await asyncio.gather(*self._talks, return_exceptions=True)
+            talks = list(self._talks)
+            while self._talks:
+                self._part()
+            await asyncio.gather(*talks, return_exceptions=True)
 
     def _connected(self, reader: StreamReader, writer: StreamWriter) -> None:
         if len(self._talks) >= MAX_CLIENTS:
-            writer.transport.abort()
-            return
+            self._part()
         talk = asyncio.get_running_loop().create_task(self._talk(reader, writer))
-        self._talks.add(talk)
-        talk.add_done_callback(self._talks.discard)
+        self._talks[talk] = writer
+        talk.add_done_callback(lambda done: self._talks.pop(done, None))
+
+    def _part(self) -> None:
+        """Cut off whoever has been there longest, even one whose talk has not begun yet."""
+        longest = next(iter(self._talks))
+        self._talks.pop(longest).transport.abort()
+        longest.cancel()
 
     async def _talk(self, reader: StreamReader, writer: StreamWriter) -> None:
         """Take one request and answer it, or part with a client that takes too long."""

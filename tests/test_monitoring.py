@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def get(port, path, token=None):
         connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
         return answer.status, answer.read().decode()
-    except ConnectionRefusedError:
+    except ConnectionError:
         return None, ""
     finally:
         connection.close()
@@ -78,11 +78,12 @@ def test_a_daemon_is_watched_while_slow_clients_sit_on_its_port(tmp_path, free_p
         assert (told["ok"], told["degraded"]) == (True, None)
         slow = [socket.create_connection(("127.0.0.1", free_port)) for _ in range(50)]
         for peer in slow:
-            peer.sendall(b"GET /metrics HTTP/1.1\r\nX-Slow: ")
+            with suppress(ConnectionError):  # others take its place
+                peer.sendall(b"GET /metrics HTTP/1.1\r\nX-Slow: ")
         until(lambda: (tmp_path / "events.jsonl").read_text().count("walking"), 60.0)
+        assert get(free_port, "/readyz")[0] == 200  # none of them keeps us out
         for peer in slow:
             peer.close()
-        until(lambda: get(free_port, "/readyz")[0] == 200)
         seen = figures(free_port)
         assert seen["hard_samples_total", "accel"] >= 50 * 3
         assert seen["hard_windows_total"] > 0
