@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,6 +91,7 @@ def reliability(rows: Sequence[Sequence[float]], error: float) -> bytes:
     axes.set_title(f"expected calibration error {error:.3f}", fontsize=9)
     below.bar(sure, windows, width=0.04, color=_COLOURS[0])
     below.set_yscale("log")
+    below.yaxis.set_minor_formatter(NullFormatter())  # the tens alone: the rest runs together
     below.set_ylabel("windows")
     below.set_xlabel("confidence")
     below.set_xlim(0, 1.02)
