@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hard.cursor import MAX_IN_FLIGHT, Cursor, Place
 from hard.eventfile import (
+    PAGE_BYTES,
     PLAUSIBLE_NS,
     EventLogError,
     claimed,
@@ -128,7 +129,7 @@ class EventLog:
         self._forgot: set[tuple[str, str]] = set()
         self._skipped: list[tuple[int, int]] = []
         self._newest = self._reserved = self._rows = self._max_pages = 0
-        self._flushing = self._closing = False
+        self._flushing = self._closing = self._is_short = False
         self._trouble: str | None = None
         self._damaged: Exception | None = None
         self._attempted_s = self._pruned_s = -math.inf
@@ -500,7 +501,7 @@ class EventLog:
             self._db = opened.enter_context(contextlib.closing(connected(path)))
             try:
                 prepare(self._db, path)
-                self._max_pages = bound_pages(self._db, path, self._bounds.max_bytes)
+                self._bound(self._db)
                 with self._transaction("FULL") as db:
                     numbers = begin_run(db, self._now_ns(), goes_on=self._reserved > 0)
                 self._checkpoint()  # so that they stand in the file, whatever happens to its log
@@ -511,6 +512,18 @@ class EventLog:
                     self._damaged = err
                 raise
             self._opened = opened.pop_all()
+
+    def _bound(self, db: sqlite3.Connection) -> None:
+        """Bound the file by what is configured, and by what the disk has left now."""
+        path, wanted = self._path, self._bounds.max_bytes
+        self._max_pages = bound_pages(db, path, wanted)
+        short = self._max_pages < wanted // PAGE_BYTES
+        if short and not self._is_short:
+            _log.warning(
+                "%s: the disk has room for %d MB of events, not for %d: older ones go sooner",
+                *(path, self._max_pages * PAGE_BYTES // 1_000_000, wanted // 1_000_000),
+            )
+        self._is_short = short
 
     def _learn(self, newest: int, reserved: int) -> None:
         """Take over what the file says of numbers, cursors and what is to be forgotten."""
@@ -573,11 +586,13 @@ class EventLog:
             self._checkpoint()
         now_ns = self._now_ns()
         with self._transaction(self._synchronous) as db:
-            most = self._bounds.max_events
-            pruned = make_room(db, batch, self._rows, most, self._max_pages)
+            pruned = []
             if time.monotonic() >= self._pruned_s + PRUNE_S:
                 self._pruned_s = time.monotonic()
-                pruned += self._prune_old(db, now_ns)
+                self._bound(db)
+                pruned = self._prune_old(db, now_ns)
+            present, most = self._rows - len(pruned), self._bounds.max_events
+            pruned += make_room(db, batch, present, most, self._max_pages)
             write(db, batch, self._newest + 1, now_ns)
         return pruned
 
@@ -624,7 +639,7 @@ class EventLog:
                 aside.replace(path)
                 self._db = opened.enter_context(contextlib.closing(connected(path)))
                 prepare(self._db, path)
-                bound_pages(self._db, path, self._bounds.max_bytes)
+                self._bound(self._db)
                 self._opened = opened.pop_all()
         self.counts["files_removed"] += 1
         _log.warning("%s: removed while it was in use: written anew, nothing is lost", path)

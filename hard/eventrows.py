@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -40,8 +39,6 @@ MAX_STREAMS = 10_000
 MIN_PAGES = 256
 SPARE_PAGES = 32
 DAY_NS = 86_400 * NS_PER_S
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,13 +168,7 @@ def bound_pages(db: sqlite3.Connection, path: Path | None, max_bytes: int) -> in
     most = max_bytes // PAGE_BYTES
     if path is not None:
         free = shutil.disk_usage(path.parent).free - 2 * WAL_BYTES
-        left = max(MIN_PAGES, int(pages) + free // PAGE_BYTES)
-        if left < most:
-            _log.warning(
-                "%s: the disk has room for %d MB of events only, not for %d: older ones go sooner",
-                *(path, left * PAGE_BYTES // 1_000_000, max_bytes // 1_000_000),
-            )
-            most = left
+        most = min(most, max(MIN_PAGES, int(pages) + free // PAGE_BYTES))
     db.execute(f"PRAGMA max_page_count = {most}")
     return most
 

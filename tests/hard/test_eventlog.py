@@ -1017,6 +1017,7 @@ def test_a_disk_that_is_full_or_read_only_for_a_while_at_any_time_loses_nothing(
     assert read_only == "disk read-only 0 0"
     assert writable == "None 2019 2019 {}"
     assert order == "True 2019"
+    assert done.stderr.count("the disk has room for") == 3  # once for each log
 
 
 # -- files that are not ours -----------------------------------------------------------------
