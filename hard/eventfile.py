@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = [
-    "PAGE_BYTES",
     "PLAUSIBLE_NS",
     "SCHEMA",
     "WAL_BYTES",
@@ -61,7 +60,9 @@ __all__ = [
 
 SCHEMA = 2
 """Of the file, in its `user_version`; not the schema of the events' JSON."""
-PAGE_BYTES = 4096
+PAGE_BYTES = 1024
+"""Of a new file.  A commit writes whole pages, mostly for one event or less: small ones spare SD
+cards."""
 BUSY_S = 0.2
 """How long a commit waits for a foreign writer; short, as sinks wait for the same connection."""
 WAL_BYTES = 4_194_304
@@ -219,6 +220,7 @@ def prepare(db: sqlite3.Connection, path: Path | None) -> None:
         )
     if version == 0 and tables:
         raise EventLogError(refusal(path, "it holds another program's tables"))
+    db.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # nothing, where there are pages
     db.execute("PRAGMA journal_mode = WAL")
     db.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
     db.execute("PRAGMA secure_delete = FAST")

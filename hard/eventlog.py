@@ -30,7 +30,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hard.cursor import MAX_IN_FLIGHT, Cursor, Place
 from hard.eventfile import (
-    PAGE_BYTES,
     PLAUSIBLE_NS,
     EventLogError,
     claimed,
@@ -52,7 +51,7 @@ from hard.eventrows import (
     Bounds,
     Row,
     begin_run,
-    bound_pages,
+    bound_file,
     forget,
     make_room,
     prune_old,
@@ -128,7 +127,7 @@ class EventLog:
         self._owed: set[tuple[str, str]] = set()
         self._forgot: set[tuple[str, str]] = set()
         self._skipped: list[tuple[int, int]] = []
-        self._newest = self._reserved = self._rows = self._max_pages = 0
+        self._newest = self._reserved = self._rows = self._max_bytes = 0
         self._flushing = self._closing = self._is_short = False
         self._trouble: str | None = None
         self._damaged: Exception | None = None
@@ -516,12 +515,12 @@ class EventLog:
     def _bound(self, db: sqlite3.Connection) -> None:
         """Bound the file by what is configured, and by what the disk has left now."""
         path, wanted = self._path, self._bounds.max_bytes
-        self._max_pages = bound_pages(db, path, wanted)
-        short = self._max_pages < wanted // PAGE_BYTES
+        self._max_bytes = bound_file(db, path, wanted)
+        short = self._max_bytes < wanted
         if short and not self._is_short:
             _log.warning(
                 "%s: the disk has room for %d MB of events, not for %d: older ones go sooner",
-                *(path, self._max_pages * PAGE_BYTES // 1_000_000, wanted // 1_000_000),
+                *(path, self._max_bytes // 1_000_000, wanted // 1_000_000),
             )
         self._is_short = short
 
@@ -592,7 +591,7 @@ class EventLog:
                 self._bound(db)
                 pruned = self._prune_old(db, now_ns)
             present, most = self._rows - len(pruned), self._bounds.max_events
-            pruned += make_room(db, batch, present, most, self._max_pages)
+            pruned += make_room(db, batch, present, most, self._max_bytes)
             write(db, batch, self._newest + 1, now_ns)
         return pruned
 
@@ -608,10 +607,12 @@ class EventLog:
 
     def _forget(self, order: _Order) -> int:
         """Delete a stream so that no trace of it stays in the file; return the events deleted."""
+        with self._lock:
+            owed = frozenset(self._owed)
         with self._transaction("FULL") as db:
             db.execute("PRAGMA secure_delete = ON")
             try:
-                events = forget(db, order.stream)
+                events = forget(db, order.stream, owed)
             finally:
                 db.execute("PRAGMA secure_delete = FAST")
         self._checkpoint("TRUNCATE")

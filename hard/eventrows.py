@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hard.api import NS_PER_S
-from hard.eventfile import PAGE_BYTES, PLAUSIBLE_NS, WAL_BYTES, from_body, to_body, used_number
+from hard.eventfile import PLAUSIBLE_NS, WAL_BYTES, from_body, to_body, used_number
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from hard.api import Event
@@ -26,7 +26,7 @@ __all__ = [
     "Bounds",
     "Row",
     "begin_run",
-    "bound_pages",
+    "bound_file",
     "forget",
     "make_room",
     "prune_old",
@@ -36,8 +36,8 @@ __all__ = [
 NUMBERS_PER_BLOCK = 1_000
 MAX_BOOTS = 1_000
 MAX_STREAMS = 10_000
-MIN_PAGES = 256
-SPARE_PAGES = 32
+MIN_BYTES = 1_000_000
+SPARE_BYTES = 130_000
 DAY_NS = 86_400 * NS_PER_S
 
 
@@ -162,29 +162,27 @@ def _store_states(db: sqlite3.Connection, states: Mapping[str, str | None], now_
 # -- bounds --------------------------------------------------------------------------------------
 
 
-def bound_pages(db: sqlite3.Connection, path: Path | None, max_bytes: int) -> int:
-    """Bound a database to so many bytes, and below what the disk has left; return its pages."""
-    (pages,) = db.execute("PRAGMA page_count").fetchone()
-    most = max_bytes // PAGE_BYTES
+def bound_file(db: sqlite3.Connection, path: Path | None, max_bytes: int) -> int:
+    """Bound a database to so many bytes, and below what the disk has left; return its bytes."""
     if path is not None:
         free = shutil.disk_usage(path.parent).free - 2 * WAL_BYTES
-        most = min(most, max(MIN_PAGES, int(pages) + free // PAGE_BYTES))
-    db.execute(f"PRAGMA max_page_count = {most}")
-    return most
+        max_bytes = min(max_bytes, max(MIN_BYTES, _bytes_of(db, "page_count") + free))
+    (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
+    db.execute(f"PRAGMA max_page_count = {max_bytes // page_bytes}")
+    return max_bytes
 
 
 def make_room(
-    db: sqlite3.Connection, batch: Batch, present: int, max_events: int, max_pages: int
+    db: sqlite3.Connection, batch: Batch, present: int, max_events: int, max_bytes: int
 ) -> list[int]:
     """Delete the oldest of `present` events until a batch fits; return the numbers deleted.
 
     The file's pages are used again: it does not shrink.
     """
     pruned = _delete_oldest(db, present + len(batch.rows) - max_events)
-    added = sum(len(row.body) + 40 for row in batch.rows)
-    added += sum(map(len, filter(None, batch.states.values())))
-    needed = added // PAGE_BYTES + SPARE_PAGES
-    while _used_pages(db) + needed > max_pages:
+    needed = SPARE_BYTES + sum(2 * len(row.body) for row in batch.rows)
+    needed += sum(2 * len(text) for text in batch.states.values() if text)
+    while _bytes_of(db, "page_count") - _bytes_of(db, "freelist_count") + needed > max_bytes:
         more = _delete_oldest(db, max(100, present // 50))
         if not more:
             break
@@ -218,10 +216,11 @@ def prune_old(db: sqlite3.Connection, cutoff_ns: int) -> list[int]:
     return pruned
 
 
-def _used_pages(db: sqlite3.Connection) -> int:
-    (pages,) = db.execute("PRAGMA page_count").fetchone()
-    (free,) = db.execute("PRAGMA freelist_count").fetchone()
-    return int(pages) - int(free)
+def _bytes_of(db: sqlite3.Connection, which: str) -> int:
+    """Return the bytes of all pages, or of those that are free."""
+    (pages,) = db.execute(f"PRAGMA {which}").fetchone()
+    (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
+    return int(pages) * int(page_bytes)
 
 
 def _delete_oldest(db: sqlite3.Connection, n: int) -> list[int]:
@@ -235,9 +234,10 @@ def _delete_oldest(db: sqlite3.Connection, n: int) -> list[int]:
 # -- forgetting ----------------------------------------------------------------------------------
 
 
-def forget(db: sqlite3.Connection, stream: str) -> int:
-    """Delete all rows of a stream, but for what sinks have to clear; return how many events."""
+def forget(db: sqlite3.Connection, stream: str, owed: Iterable[tuple[str, str]]) -> int:
+    """Delete all rows of a stream, note what sinks have to clear; return how many events."""
     events = db.execute("DELETE FROM events WHERE body ->> '$.stream' = ?", (stream,)).rowcount
     db.execute("DELETE FROM open_bouts WHERE stream = ?", (stream,))
     db.execute("DELETE FROM streams WHERE stream = ?", (stream,))
+    db.executemany("INSERT OR IGNORE INTO forgotten VALUES (?, ?)", owed)
     return events

@@ -664,7 +664,9 @@ def test_a_stream_that_is_forgotten_leaves_no_trace_in_the_files(tmp_path):
             log.append([enter(n, "secret-1"), enter(n, "phone-1")], {"secret-1": {"at": n}})
         assert log.flush(5)
         log.append([enter(50, "secret-1")])
-        assert log.forget("secret-1", ["mqtt", "other"]) >= 50
+        for sink in (mqtt, log.cursor("other")):
+            sink.must_forget("secret-1")
+        assert log.forget("secret-1") >= 50
         committed(log, enter(51, "phone-1"))
         assert {event.stream for event in everything(log)} == {"phone-1"}
         assert log.states() == {}
@@ -679,7 +681,8 @@ def test_a_stream_that_is_forgotten_leaves_no_trace_in_the_files(tmp_path):
 def test_what_a_sink_has_to_clear_is_known_until_it_has(tmp_path):
     path = tmp_path / "log.db"
     with opened(path) as log:
-        log.forget("phone-1", ["mqtt"])
+        log.cursor("mqtt").must_forget("phone-1")
+        log.forget("phone-1")
         copy = copied(path, tmp_path / "copy")
     with opened(copy) as log:
         cursor = log.cursor("mqtt")
