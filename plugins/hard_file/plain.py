@@ -14,7 +14,7 @@ import numpy as np
 from hard.api import NS_PER_S, Declared, SampleBatch, UnusableInput
 from hard_file.labels import changes
 from hard_file.recording import Recording, RecordingInfo
-from hard_file.table import BLOCK_BYTES, Columns, CsvFile, opened, quoted
+from hard_file.table import BLOCK_BYTES, BLOCKS_AT_ONCE, Columns, CsvFile, opened, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -115,18 +115,19 @@ def _first_second(path: Path) -> float:
     columns = Columns(("t_s",))
     with opened(path) as stream:
         blocks = CsvFile(stream, str(path)).rows(columns, lambda _reason, _detail: None)
-        for rows in islice(blocks, _BLOCKS_WITHOUT_TIME):
+        for rows in islice(blocks, _READS_WITHOUT_TIME):
             if len(rows):
                 return float(rows.values[0, 0])
         if next(blocks, None) is not None:
+            searched = _READS_WITHOUT_TIME * BLOCKS_AT_ONCE * BLOCK_BYTES
             raise UnusableInput(
-                f"{path}: its first {_BLOCKS_WITHOUT_TIME * BLOCK_BYTES >> 20} MiB have not one "
-                "number in the column t_s; cut them off, or record again"
+                f"{path}: its first {searched >> 20} MiB have not one number in the column t_s; "
+                "cut them off, or record again"
             )
     return 0.0
 
 
-_BLOCKS_WITHOUT_TIME = 8
+_READS_WITHOUT_TIME = 4
 
 
 @dataclass(frozen=True, slots=True)
