@@ -85,7 +85,7 @@ class Evidence:
         """Weigh one window: the model's probabilities of labels (and still), and its novelty."""
         likelihood = [*probs, *(0.0,) * (self._n - len(probs)), _UNSAID]
         gate: Gate | None = None
-        if spread is not None and self._is_flat(spread) and self._still is not None:
+        if self._still is not None and spread is not None and self._is_flat(spread):
             resting = sum(likelihood[i] for i in self._postures)
             if resting > 0.0:
                 gate = "flat"
@@ -108,6 +108,9 @@ class Evidence:
     def _is_flat(self, spread: float) -> bool:
         """Tell whether nothing moves it; what once lay flat has to move visibly."""
         self._spreads.append(spread)
+        if spread > _QUIET_M_S2:
+            self._flat = False
+            return False
         high, low = max(self._spreads), min(self._spreads)
         settled = len(self._spreads) == self._spreads.maxlen
         ratio = _MOVED_RATIO if self._flat else _FLAT_RATIO

@@ -28,7 +28,7 @@ def test_stamps_in_ms_are_kept_even_where_they_repeat(tmp_path):
 
 
 def test_labels_are_not_repeated_from_block_to_block(tmp_path):
-    rows = [row(k, "SEATED" if k < 9_000 else "WALKING") for k in range(12_000)]
+    rows = [row(k, "SEATED" if k < 9_000 else "WALKING") for k in range(25_000)]
     read = Read(recording(tmp_path, *rows))
     assert len(read.batches) > 2
     assert [text for _, text in read.labels] == ["SEATED", "WALKING"]
