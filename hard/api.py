@@ -596,7 +596,7 @@ class Sink(_Plugin[ConfigT]):
         """Learn what a stream is called and can say.  Optional.
 
         Called before a stream's first `update` after each `open`, `retire` and `forget`, and again
-        for another model.
+        when it has changed: another name, another model.
         """
 
     def update(self, state: StreamState) -> None:

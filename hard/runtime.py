@@ -113,7 +113,7 @@ class Runtime:
         options: RuntimeOptions,
         recorder: Recorder | None = None,
         summaries: SummaryBoard | None = None,
-        describe: Callable[[str], Description] | None = None,
+        describe: Callable[[str, str], Description] | None = None,
         *,
         reload: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:

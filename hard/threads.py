@@ -265,7 +265,7 @@ class SinkThread(PluginThread):
         cursor: Cursor,
         states: StateBoard,
         summaries: SummaryBoard | None = None,
-        describe: Callable[[str], Description] | None = None,
+        describe: Callable[[str, str], Description] | None = None,
         health: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
         super().__init__(sink, SINK_LIMIT_S)
@@ -276,7 +276,7 @@ class SinkThread(PluginThread):
         self._summaries = summaries
         self._summed = 0
         self._describe = describe
-        self._described: set[tuple[str, str]] = set()
+        self._described: dict[str, Description] = {}
         self._health = health
         self._reported: tuple[float, Any] = (-math.inf, None)  # when, and what was degraded
         self._forgetting: dict[str, threading.Event] = {}
@@ -363,16 +363,18 @@ class SinkThread(PluginThread):
 
     def _lose(self, stream: str) -> None:
         """Introduce a stream anew should it come back."""
-        self._described = {key for key in self._described if key[0] != stream}
+        self._described.pop(stream, None)
 
     def _introduce(self, state: StreamState) -> None:
-        key = (state.stream, state.model)
-        if self._describe is None or key in self._described:
+        if self._describe is None:
+            return
+        description = self._describe(state.stream, state.model)
+        if self._described.get(state.stream) == description:
             return
         if len(self._described) >= MAX_STREAMS:
             self._described.clear()
-        self._described.add(key)
-        self._sink.describe(self._describe(state.stream))
+        self._described[state.stream] = description
+        self._sink.describe(description)
 
     def _report(self, now_s: float) -> None:
         if self._health is None:

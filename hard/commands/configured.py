@@ -154,13 +154,16 @@ class Models:
             )
         return model, self._settings.decision
 
-    def describe(self, stream: str) -> Description:
-        """Return what the stream is called and can say."""
+    def describe(self, stream: str, model: str) -> Description:
+        """Return what the stream is called and can say, with this model (name and hash)."""
         from hard.api import Description  # noqa: PLC0415
         from hard.daily import RESTING  # noqa: PLC0415
         from hard.decision import OFF_BODY, UNKNOWN  # noqa: PLC0415
 
-        card = self.load(self._only or self._settings.model_for(stream)).card
+        # Another than the configured one, say, where there is no gyroscope.
+        cards = [m.card for m in list(self._loaded.values()) if m.card.identity == model]
+        configured = self._only or self._settings.model_for(stream)
+        card = cards[0] if cards else self.load(configured).card
         rests = {*card.postures, *RESTING, OFF_BODY}
         activities = (*card.states, UNKNOWN, OFF_BODY)
         resting = tuple(activity for activity in activities if activity in rests)

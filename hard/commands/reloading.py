@@ -73,9 +73,9 @@ class Reloader:
         """Return what a recording that begins now says of a stream."""
         return self.settings.about(stream)
 
-    def describe(self, stream: str) -> Description:
-        """Return what a stream is called and can say now."""
-        return self.models.describe(stream)
+    def describe(self, stream: str, model: str) -> Description:
+        """Return what a stream is called and can say now, with this model (name and hash)."""
+        return self.models.describe(stream, model)
 
     def zone_of(self, stream: str) -> tzinfo:
         """Return the time zone of the days of a stream that begins now."""

@@ -580,8 +580,8 @@ class Showing(Collected):
         self._show("report", health["degraded"])
 
 
-def described(stream):
-    return Description(stream, stream, "m", ("walking", "sitting"), ("sitting",))
+def described(stream, model):
+    return Description(stream, stream, model, ("walking", "sitting"), ("sitting",))
 
 
 @contextlib.contextmanager
@@ -606,9 +606,9 @@ def test_a_sink_learns_what_a_stream_is_called_before_what_it_is_and_when_its_mo
         sink.until(lambda: sink.shown[-2:] == [("update", "phone-1")] * 2)
         states.show("phone-1", replace(state("phone-1", 3), model="m2"))
         sink.until(lambda: sink.shown.count(("update", "phone-1")) == 3)
-    described = ("describe", "phone-1", "m")  # the model that `describe` told
     update = ("update", "phone-1")
-    assert sink.shown == [("open",), described, update, update, described, update]
+    first, second = (("describe", "phone-1", model) for model in ("m", "m2"))
+    assert sink.shown == [("open",), first, update, update, second, update]
 
 
 def test_a_sink_that_is_away_forgets_a_stream_when_it_is_back():
