@@ -163,6 +163,8 @@ def main():
         except AssertionError as error:
             failed.append(seed)
             print(f"seed {seed}: {error!r:.300}", flush=True)
+        if (seed + 1) % 100 == 0:
+            print(f"{seed + 1 - given.first} of {given.n}, failed: {len(failed)}", flush=True)
     print(f"{given.n} recordings, {events} events; failed: {failed or 'none'}")
     sys.exit(1 if failed else 0)
 
