@@ -70,6 +70,7 @@ RELOAD_S = 120.0
 """A reload lets models prove themselves, which takes seconds on a slow machine."""
 MAX_PATH_BYTES = 107
 
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 _UNDECIDED = "nothing decided yet"
 
 _log = logging.getLogger(__name__)
@@ -81,6 +82,10 @@ class ControlError(Exception):
 
 class NoDaemonError(ControlError):
     """Nothing listens."""
+
+
+class _DiskError(ControlError):
+    """The disk is full or read-only, which may pass."""
 
 
 class Daemon(Protocol):
@@ -156,7 +161,7 @@ def serving(
     """Serve requests while the block runs; None serves nothing.
 
     `about` is added to each status, as it is then.  Raises `ControlError` where another daemon
-    listens or the socket can't be made.
+    listens or the socket can't be made; on a disk that is full or read-only it is made later.
     """
     if path is None:
         yield
@@ -169,7 +174,8 @@ def serving(
     finally:
         server.stop()
         thread.join(JOIN_S)
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the disk may be read-only by now
+            path.unlink(missing_ok=True)
 
 
 def _bound(path: Path) -> socket.socket:
@@ -190,7 +196,8 @@ def _bound(path: Path) -> socket.socket:
         aside.replace(path)
     except OSError as error:
         listener.close()
-        raise ControlError(f"{path}: no control socket there: {error.strerror}") from error
+        kind = _DiskError if error.errno in _DISK else ControlError
+        raise kind(f"{path}: no control socket there: {error.strerror}") from error
     listener.setblocking(False)
     return listener
 
@@ -200,7 +207,11 @@ class _Server:
 
     def __init__(self, path: Path, daemon: Daemon, config: Path, about: Mapping[str, Any]) -> None:
         self._path = path
-        self._listener = _bound(path)
+        self._listener: socket.socket | None = None
+        try:
+            self._listener = _bound(path)
+        except _DiskError as error:
+            _log.warning("%s: it is tried again, nobody is answered before", error)
         self._daemon = daemon
         self._config = config.resolve()
         self._about = about  # may change while it serves
@@ -225,11 +236,13 @@ class _Server:
         with selectors.DefaultSelector() as selector:
             self._selector = selector
             selector.register(self._woken, selectors.EVENT_READ)
-            selector.register(self._listener, selectors.EVENT_READ)
+            if self._listener is not None:
+                selector.register(self._listener, selectors.EVENT_READ)
             while not self._stopping:
                 self._turn()
         for sock in (*self._clients, self._listener, self._woken, self._waker):
-            sock.close()
+            if sock is not None:
+                sock.close()
 
     def _turn(self) -> None:
         """Attend to what is ready, and part with those whose time is up."""
@@ -261,6 +274,7 @@ class _Server:
             _log.exception("control: a bug: one request is not answered")
 
     def _accept(self) -> None:
+        assert self._listener is not None
         sock, _ = self._listener.accept()
         sock.setblocking(False)
         served = sum(not client.is_leaving for client in self._clients.values())
@@ -303,8 +317,9 @@ class _Server:
         self._selector.modify(client.sock, wanted)
 
     def _bind_again(self) -> None:
-        """Listen at the path again where somebody has removed it."""
-        if self._path.exists():
+        """Listen at the path where that was not possible before, or somebody has removed it."""
+        before = self._listener
+        if before is not None and self._path.exists():
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -312,9 +327,10 @@ class _Server:
         except ControlError as error:
             _log.debug("control: %s", error)
             return
-        _log.warning("%s: removed while it was in use, it is made again", self._path)
-        self._selector.unregister(self._listener)
-        self._listener.close()
+        if before is not None:
+            _log.warning("%s: removed while it was in use, it is made again", self._path)
+            self._selector.unregister(before)
+            before.close()
         self._listener = listener
         self._selector.register(listener, selectors.EVENT_READ)
 

@@ -69,7 +69,7 @@ def _opened_again(path):
         (newest,) = db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
     log = EventLog(path)
     first = log.newest + 1
-    log.append([Event(kind="status", stream="s", t_decided=1, t_start=1, model="m", status="ok")])
+    log.append([Event(kind="status", stream="s", t_decided=1, t_start=1, model="m", segment=0)])
     assert log.flush(10.0)
     assert log.newest == first
     log.close()
@@ -80,7 +80,7 @@ def test_a_disk_that_is_full_for_a_while_costs_no_event(verifier, install, tell,
     daemon = install().start()
     made(daemon, 30)
     filler = small_disk / "filler"
-    with filler.open("wb") as file:
+    with filler.open("wb", buffering=0) as file:
         _fill(file)
     wait_for(lambda: "disk full" in str(daemon.status()["degraded"]), 60, daemon)
     before = daemon.status()["events"]
@@ -100,7 +100,6 @@ def _fill(file):
         try:
             while True:
                 file.write(b"\0" * size)
-                file.flush()
         except OSError:
             continue
 
