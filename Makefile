@@ -19,6 +19,15 @@ OTHER := $(filter-out $(PYTHON),$(OTHER))
 # Many tests wait for a daemon or a broker: three at a time keep two cores busy.
 PARALLEL := -n 3 --dist worksteal
 
+# Runs the tests $(2) with the interpreter of the environment $(1).  What fails beside others on a
+# busy machine is told, and has to pass alone.
+define tests
+@$(1)/bin/python -m pytest -rs -o cache_dir=.pytest_cache/$(1)$(3) $(2) || { \
+  echo "once more, one at a time, what failed:" >&2; \
+  $(1)/bin/python -m pytest -rs -o cache_dir=.pytest_cache/$(1)$(3) \
+    --last-failed --last-failed-no-failures none -n 0 $(filter-out --dist% -n% 2 3 worksteal loadfile,$(2)); }
+endef
+
 BIN := .venv/bin
 SAMPLE := tests/data/day.csv
 SAMPLE_SCRIPT := standing:12 walking:30 sitting:25 running:20 walking:25 standing:10
@@ -49,11 +58,11 @@ lint: .venv-test/bin/hard ## ruff and mypy (types as of numpy 1.26: Python 3.11)
 
 # Two processes: tflite-runtime can't load a model in one that has imported TensorFlow.
 test-all: .venv-test/bin/hard
-	.venv-test/bin/python -m pytest -rs -n 2 --dist loadfile tests/training
-	.venv-test/bin/python -m pytest -rs $(PARALLEL) --ignore tests/training
+	$(call tests,.venv-test,-n 2 --dist loadfile tests/training,-training)
+	$(call tests,.venv-test,$(PARALLEL) --ignore tests/training)
 
 test-3.13: .venv-3.13/bin/hard
-	.venv-3.13/bin/python -m pytest -rs $(PARALLEL) --ignore tests/training
+	$(call tests,.venv-3.13,$(PARALLEL) --ignore tests/training)
 
 # Home Assistant's package is large and pins its dependencies: it gets an environment of its own.
 # Warnings in it are none of ours.
