@@ -24,7 +24,7 @@ class RestlessConfig(PluginConfig):
     """`motion`: an .npz with `accel` (m/s², gravity included) and `gyro` (rad/s) at 50 Hz.
 
     Data time began at `data_ns` when the wall clock was `begin_ns`, and runs `speed` times as fast:
-    who is started again goes on where the data are by then.  It ends after `seconds` of data.
+    who is started again goes on where the data are by then; with `begin_ns` 0 it begins anew.  It ends after `seconds` of data.
     """
 
     motion: Path = Field(strict=False)
@@ -45,7 +45,7 @@ class RestlessSource(Source[RestlessConfig]):
         with np.load(config.motion) as motion:
             sensors = [("accel", motion["accel"], "m/s2"), ("gyro", motion["gyro"], "rad/s")]
         n_seconds = len(sensors[0][1]) // RATE_HZ
-        gone_s = (time.time_ns() - config.begin_ns) / NS_PER_S
+        gone_s = (time.time_ns() - config.begin_ns) / NS_PER_S if config.begin_ns else 0.0
         begun_s = time.monotonic() - gone_s
         second = max(0, math.ceil(gone_s * config.speed))
         period_ns = np.arange(RATE_HZ, dtype=np.int64) * (NS_PER_S // RATE_HZ)
