@@ -24,7 +24,8 @@ class RestlessConfig(PluginConfig):
     """`motion`: an .npz with `accel` (m/s², gravity included) and `gyro` (rad/s) at 50 Hz.
 
     Data time began at `data_ns` when the wall clock was `begin_ns`, and runs `speed` times as fast:
-    who is started again goes on where the data are by then; with `begin_ns` 0 it begins anew.  It ends after `seconds` of data.
+    who is started again goes on where the data are by then; with `begin_ns` 0 it begins anew.
+    It ends after `seconds` of data.
     """
 
     motion: Path = Field(strict=False)
