@@ -131,7 +131,10 @@ def pause(
         str | None, typer.Option("--for", help="How long: 90s, 30m, 1h, 2d; else until resumed.")
     ] = None,
 ) -> None:
-    """Recognise nothing of a stream; what it sends is counted and left out."""
+    """Recognise nothing of a stream until it is resumed.
+
+    What it sends meanwhile is counted and left out.
+    """
     for_s = None if for_ is None else _seconds(for_)
     _asked(config, "pause", stream=stream, **({} if for_s is None else {"for_s": for_s}))
     until = f"for {for_}" if for_ else f"until hard resume {stream}"
@@ -150,7 +153,10 @@ def resume(
 
 @app.command(epilog="\b\nExamples:\n  hard reload\n  hard reload -c /etc/hard/hard.toml")
 def reload(config: ConfigOption = None, *, as_json: JsonOption = False) -> None:
-    """Apply what changed in the configuration; one error in it, and the old one runs on."""
+    """Apply what changed in the configuration, or nothing of it.
+
+    One error in it, and the old one runs on.
+    """
     answer = _asked(config, "reload")
     del answer["ok"]
     if as_json:

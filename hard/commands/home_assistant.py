@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Home Assistant.", no_args_is_help=True)
+app = typer.Typer(help="What Home Assistant shows.", no_args_is_help=True)
 
 _DRAIN_S = 5.0
 

@@ -19,6 +19,9 @@ COMMANDS = [
     "status",
     "label",
     "calibrate",
+    "pause",
+    "resume",
+    "reload",
     "forget",
     "backup",
     "restore",
@@ -32,6 +35,7 @@ COMMANDS = [
     "events redeliver",
     "sources scan",
     "service status",
+    "service logs",
     "ha remove",
 ]
 
@@ -65,7 +69,7 @@ def test_every_command_has_help_with_an_example(command):
 
 
 def test_the_shell_can_complete_commands_and_options():
-    assert completed("hard re") == ["replay", "record", "restore"]
+    assert completed("hard re") == ["replay", "record", "resume", "reload", "restore"]
     assert completed("hard record --dur") == ["--duration"]
     assert completed("hard sources s") == ["scan"]
 
