@@ -392,15 +392,16 @@ def reading(path: Path) -> sqlite3.Connection:
     """Return a connection that only reads, beside whoever writes; raises `EventLogError`."""
     if not path.exists():
         raise EventLogError(f"{path}: no event log is there: has the daemon run with it?")
-    try:
-        db = _read_only(path)
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlite3.Error as error:
-        raise EventLogError(f"{path}: can't be read ({error}): is it yours to read?") from error
-    if not 1 <= version <= SCHEMA:
-        db.close()
-        raise EventLogError(f"{path}: of schema {version}, this program reads 1 to {SCHEMA}")
+    with contextlib.ExitStack() as opened:
+        try:
+            db = opened.enter_context(contextlib.closing(_read_only(path)))
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.Error as error:
+            raise EventLogError(f"{path}: can't be read ({error}): is it yours to read?") from error
+        if not 1 <= version <= SCHEMA:
+            raise EventLogError(f"{path}: of schema {version}, this program reads 1 to {SCHEMA}")
+        opened.pop_all()
     return db
 
 
