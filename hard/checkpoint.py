@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -42,13 +43,25 @@ def recall(log: EventLog, pipeline: Pipeline) -> None:
 
 
 def known_in(path: Path) -> dict[str, Any]:
-    """Return stream -> what is stored of it in a log that may be in use; none where it can't be."""
+    """Return stream -> what is stored of it in a log that may be in use; none where it can't be.
+
+    Without pauses that have run out: a daemon may store that later.
+    """
     try:
         with closing(reading(path)) as db:
-            return {stream: json.loads(text) for stream, text in stored_states(db)}
+            known = {stream: json.loads(text) for stream, text in stored_states(db)}
+            return {stream: _without_past_pause(state) for stream, state in known.items()}
     except (EventLogError, ValueError, RecursionError) as error:
         _log.debug("nothing is known of any stream: %s", error)
         return {}
+
+
+def _without_past_pause(state: Any) -> Any:
+    until_ns = state.get("paused_until_ns") if isinstance(state, dict) else None
+    is_past = isinstance(until_ns, int) and until_ns <= time.time_ns()
+    return {
+        key: value for key, value in state.items() if not (is_past and key == "paused_until_ns")
+    }
 
 
 def adopt_references(path: Path, log: EventLog) -> None:

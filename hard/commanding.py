@@ -240,7 +240,7 @@ class Commands:
             request, answer = waiting
             try:
                 answer(self._met(request))
-            except Exception:  # noqa: BLE001 - whoever asked may be gone in its own way
+            except (Exception, SystemExit):  # noqa: BLE001 - whoever asked may be gone in its own way
                 _log.exception("commands: an answer could not be given")
 
     def _met(self, request: Request) -> Mapping[str, Any]:
@@ -250,6 +250,6 @@ class Commands:
             return {"ok": True, **request.meet(self._daemon)}
         except Refusal as refusal:
             return refused(refusal)
-        except Exception:  # noqa: BLE001 - a bug here must not end the thread, nor go unseen
+        except (Exception, SystemExit):  # noqa: BLE001 - must not end the thread, nor go unseen
             _log.exception("commands: a bug: %s is not done", request.command)
             return refused(Refusal("bug", "it failed: the log tells more"))

@@ -529,23 +529,31 @@ class Decision:
 
     def silence(self) -> list[Event]:
         """Nothing came for `no_data_after_s`: end the bout where its evidence ended."""
-        if self._last_end is None:
+        if self._status == "paused":
+            if self._resumed[0] == "checking":
+                self._resumed = ("no_data", None)
             return []
         end = self._last_end
+        if end is None:  # no window came of what was sent, if anything was
+            if self._status_since is None or self._status in {"no_data", "rejected"}:
+                return []
+            end = max(self._status_since, self._decided_ns)
         decided = end + self._silence_ns
         return self.close("no_data", decided) + self._change("no_data", end, decided, None)
 
     def pause(self, t: int) -> list[Event]:
         """Nothing is to be told any more, from about data time `t` on, until `resume`."""
         if self._status == "paused":
+            if self._resumed[0] == "no_data":  # something came again
+                self._resumed = ("checking", None)
             return []
         events = self.close("paused")
-        rejected = self._status == "rejected"
-        self._resumed = (self._status, self._status_reason) if rejected else ("checking", None)
+        lasts = self._status in {"rejected", "no_data"}
+        self._resumed = (self._status, self._status_reason) if lasts else ("checking", None)
         return events + self._change("paused", t, t, None)
 
     def resume(self, t: int) -> list[Event]:
-        """Tell again: `checking` until the first window, unless what came was rejected."""
+        """Tell again: `checking` until the first window, unless nothing or nothing usable came."""
         status, reason = self._resumed
         if self._status != "paused":
             return []

@@ -472,7 +472,7 @@ class _Stream:
 
     def tick(self) -> list[Event]:
         if self.is_paused:
-            return []
+            return self.decision.silence()
         return self._run(self._conditioner.drain()) + self.decision.silence()
 
     def pause(self) -> list[Event]:

@@ -70,7 +70,7 @@ def load(group: Group, name: str) -> type[Source[Any] | Sink[Any]]:
         raise PluginError([("plugin", f"no {group[:-1]} plugin {name!r}; installed: {installed}")])
     try:
         cls: Any = points[name].load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a module may end with sys.exit()
         raise PluginError([("plugin", f"{name!r} can't be imported: {error!r}")]) from error
     if not (isinstance(cls, type) and issubclass(cls, (_BASES[group],))):
         raise PluginError([("plugin", f"{name!r} is not a {_BASES[group].__name__}: {cls!r}")])

@@ -35,11 +35,13 @@ def _asked(given: Path | None, command: str, **arguments: Any) -> dict[str, Any]
     from hard.config import state_folder  # noqa: PLC0415
 
     config = configuration_path(given)
-    # Of a configuration with errors the daemon itself shall say them all.
-    bad_or_good = command == "reload"
-    folder = state_folder(config) if bad_or_good else loaded(config).settings.hard.state_dir
+    # The daemon may run on with what a configuration was before it had errors.
+    places = control.places(state_folder(config), config)
     try:
-        return control.ask(control.places(folder, config), config, command, arguments)
+        return control.ask(places, config, command, arguments)
+    except control.NoDaemonError as error:
+        loaded(config)  # its errors, if any, are why none was found
+        fail(error)
     except control.ControlError as error:
         fail(error)
 

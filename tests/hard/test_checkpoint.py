@@ -1,6 +1,7 @@
 """What was learned of a stream survives a restart, and a damaged file does not prevent one."""
 
 import sqlite3
+import time
 from contextlib import closing
 
 import pytest
@@ -36,6 +37,15 @@ def test_what_was_known_is_known_again(log, tmp_path):
     recall(log, again)
     assert again.memories() == KNOWN
     assert known_in(tmp_path / "events.db") == KNOWN
+
+
+def test_a_pause_that_has_run_out_is_not_known_to_others(log, tmp_path):
+    past, future = time.time_ns() - 1, time.time_ns() + 3600 * 10**9
+    states = {"a": {"paused_until_ns": past}, "b": {"paused_until_ns": future}}
+    log.append([], states | {"c": {"paused_until_ns": None}})
+    assert log.flush(5)
+    known = known_in(tmp_path / "events.db")
+    assert known == {"a": {}, "b": {"paused_until_ns": future}, "c": {"paused_until_ns": None}}
 
 
 def test_the_first_run_knows_nothing(log, tmp_path, caplog):

@@ -396,9 +396,9 @@ def test_a_paused_stream_closes_its_bout_counts_what_comes_and_says_nothing_unti
     assert pipe.counts["paused"] == 2 * 500  # both sensors
     assert (pipe.state("s").status, pipe.state("s").activity) == ("paused", None)
     resumed = pipe.resume("s")
-    assert statuses(resumed) == [("paused", "checking")]
+    assert statuses(resumed) == [("paused", "no_data")]  # as the tick told
     after = [e for part in parts[30:] for e in pipe.feed(part)] + pipe.finish("shutdown")
-    assert statuses(after)[0] == ("checking", "ok")
+    assert statuses(after)[0] == ("no_data", "ok")
     events = before + paused + resumed + after
     check_events(events, LABELS)
     assert not any(e.t_start < parts[30][0].t[0] for e in after if e.kind == "enter")
@@ -406,6 +406,30 @@ def test_a_paused_stream_closes_its_bout_counts_what_comes_and_says_nothing_unti
         pipe.resume("s")
     with pytest.raises(ValueError, match="nothing has come from other"):
         pipe.pause("other")
+
+
+@pytest.mark.parametrize("burst_s", [1, 2])
+def test_a_stream_that_falls_silent_before_its_first_window_is_told_as_no_data(burst_s):
+    pipe = pipeline()
+    parts = seconds(*moving(burst_s + 10))
+    events = [e for part in parts[:burst_s] for e in pipe.feed(part)] + pipe.tick("s")
+    assert statuses(events)[-1][1] == "no_data"
+    assert pipe.state("s").status == "no_data"
+    assert pipe.tick("s") == []
+    later = [e for part in parts[burst_s:] for e in pipe.feed(part)]
+    assert statuses(later) == [("no_data", "ok")]
+
+
+def test_a_silent_stream_is_silent_again_after_a_pause_until_something_comes():
+    pipe = pipeline()
+    parts = seconds(*moving(30))
+    events = [e for part in parts[:10] for e in pipe.feed(part)] + pipe.tick("s")
+    assert statuses(events)[-1] == ("ok", "no_data")
+    pipe.pause("s")
+    assert statuses(pipe.resume("s")) == [("paused", "no_data")]
+    pipe.pause("s")
+    assert pipe.feed(parts[10]) == []
+    assert statuses(pipe.resume("s")) == [("paused", "checking")]
 
 
 def test_a_stream_that_was_rejected_is_so_again_when_it_is_resumed():

@@ -18,6 +18,16 @@ def test_a_busy_daemon_is_told_in_its_own_words(tmp_path, command):
     assert done.stderr.splitlines()[1:] == [sentence]
 
 
+def test_a_daemon_is_asked_though_its_configuration_has_errors_by_now(tmp_path):
+    (tmp_path / "hard.toml").write_text(f'[hard]\nstate_dir = "{tmp_path}"\n[sinks.q\n')
+    busy = json.dumps({"ok": False, "error": "busy", "message": "try again"})
+    with answering(tmp_path / "control.sock", f"{busy}\n".encode()):
+        assert "try again" in hard("status", folder=tmp_path).stderr
+    done = hard("status", folder=tmp_path)
+    assert done.returncode == 78
+    assert "not valid TOML" in done.stderr
+
+
 def test_a_daemon_that_hangs_up_is_no_traceback(tmp_path):
     (tmp_path / "hard.toml").write_text(f'[hard]\nstate_dir = "{tmp_path}"\n')
     with answering(tmp_path / "control.sock", b""):
