@@ -168,6 +168,8 @@ class TFLiteClassifier:
         """
         card, path = ModelCard.load(name_or_path)
         try:
+            if path.exists() and not path.is_file():
+                raise ModelRefused(f"{path}: no regular file: install the model again")
             model = path.read_bytes()
         except OSError as error:
             raise ModelRefused(f"{path}: can't be read: {error.strerror}") from error

@@ -87,6 +87,8 @@ class _Table(BaseModel):
 
 def _placed(path: Path, folder: Path) -> Path:
     """Return a path as a configuration in `folder` means it; raises ValueError."""
+    if "\0" in str(path):
+        raise ValueError(f"{str(path)!r}: no path has a NUL in it: remove it")
     try:
         return folder / path.expanduser()
     except RuntimeError as error:
@@ -351,6 +353,8 @@ def load(path: Path | None, needs: Collection[str] = ()) -> Configuration:
     if path is None:
         return Configuration(Settings(), {}, {})
     try:
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{path}: no regular file: name the configuration's")
         text = path.read_text("utf-8")
         table = tomllib.loads(text)
     except OSError as error:
@@ -377,6 +381,8 @@ def load(path: Path | None, needs: Collection[str] = ()) -> Configuration:
 def state_folder(path: Path) -> Path | None:
     """Return the state folder that a configuration names, whatever else is wrong with it."""
     try:
+        if not path.is_file():
+            return None
         found = re.search(r'^\s*state_dir\s*=\s*"([^"]+)"', path.read_text("utf-8"), re.MULTILINE)
         return None if found is None else _placed(Path(found[1]), path.absolute().parent)
     except (OSError, ValueError):

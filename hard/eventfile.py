@@ -32,7 +32,7 @@ from urllib.parse import quote
 from hard.api import NS_PER_S, Event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = [
     "PLAUSIBLE_NS",
@@ -376,7 +376,7 @@ class Wanted:
     kind: str | None = None
 
     def clauses(self) -> tuple[str, list[object]]:
-        """Return SQL conditions, each with an AND before it, and their values."""
+        """Return an SQL condition, an AND before it, and its values; what is no JSON is let by."""
         found: dict[str, object] = {
             "body ->> '$.stream' GLOB ?": self.stream,
             "body ->> '$.activity' = ?": self.activity,
@@ -385,7 +385,8 @@ class Wanted:
             "body ->> '$.t_decided' < ?": self.until_ns,
         }
         given = {clause: value for clause, value in found.items() if value is not None}
-        return "".join(f" AND {clause}" for clause in given), list(given.values())
+        every = " AND ".join(given) or "1"
+        return f" AND CASE WHEN json_valid(body) THEN {every} ELSE 1 END", list(given.values())
 
 
 def reading(path: Path) -> sqlite3.Connection:
@@ -416,9 +417,16 @@ def stored_states(db: sqlite3.Connection) -> Iterator[tuple[str, str]]:
 
 
 def wanted_events(
-    db: sqlite3.Connection, wanted: Wanted, after_seq: int = 0, newest: int | None = None
+    db: sqlite3.Connection,
+    wanted: Wanted,
+    skip: Callable[[int], object],
+    after_seq: int = 0,
+    newest: int | None = None,
 ) -> Iterator[Event]:
-    """Yield committed events above a number, ascending; the `newest` so many of them only."""
+    """Yield committed events above a number, ascending; the `newest` so many of them only.
+
+    `skip` gets the number of each whose body can't be read.
+    """
     clauses, values = wanted.clauses()
     query = f"SELECT body, seq FROM events WHERE seq > ?{clauses} ORDER BY seq"  # noqa: S608 - ours
     if newest is None:
@@ -427,4 +435,10 @@ def wanted_events(
         found = db.execute(f"{query} DESC LIMIT ?", (after_seq, *values, newest)).fetchall()
         rows = reversed(found)
     for body, seq in rows:
-        yield from_body(body, seq)
+        try:
+            event = from_body(body, seq)
+            event.payload()
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+            skip(seq)
+        else:
+            yield event

@@ -71,27 +71,40 @@ def time_ns(text: str, now_ns: int, zone: tzinfo) -> int:
     return since // timedelta(microseconds=1) * 1000
 
 
-def listed(path: Path, wanted: Wanted, newest: int | None = None) -> Iterator[Event]:
-    """Yield the events of a log, ascending; the `newest` so many only.  Raises `EventLogError`."""
+def listed(
+    path: Path,
+    wanted: Wanted,
+    newest: int | None = None,
+    skip: Callable[[int], object] = lambda _: None,
+) -> Iterator[Event]:
+    """Yield the events of a log, ascending; the `newest` so many only.  Raises `EventLogError`.
+
+    `skip` gets the number of each that can't be read.
+    """
     with closing(reading(path)) as db:
         try:
-            yield from wanted_events(db, wanted, newest=newest)
+            yield from wanted_events(db, wanted, skip, newest=newest)
         except sqlite3.Error as error:
             raise EventLogError(f"{path}: can't be read: {error}") from error
 
 
 def followed(
-    path: Path, wanted: Wanted, wait: Callable[[float], bool], newest: int | None = None
+    path: Path,
+    wanted: Wanted,
+    wait: Callable[[float], bool],
+    newest: int | None = None,
+    skip: Callable[[int], object] = lambda _: None,
 ) -> Iterator[Event]:
     """Yield the events of a log, and then those that come, until `wait` (for seconds) says so.
 
     A file that is put in the place of another is followed instead.  Raises `EventLogError` where
-    there is none to begin with.
+    there is none to begin with.  `skip` gets the number of each that can't be read, again and again
+    while none follows.
     """
     last = 0
     db, file = reading(path), path.stat().st_ino
     try:
-        for event in wanted_events(db, wanted, newest=newest):
+        for event in wanted_events(db, wanted, skip, newest=newest):
             last = event.seq or last
             yield event
         while not wait(LOOK_S):
@@ -99,7 +112,7 @@ def followed(
                 if path.stat().st_ino != file:
                     db.close()
                     db, file = reading(path), path.stat().st_ino
-                for event in wanted_events(db, wanted, last):
+                for event in wanted_events(db, wanted, skip, last):
                     last = event.seq or last
                     yield event
             except (OSError, EventLogError, sqlite3.Error):

@@ -280,9 +280,10 @@ def test_a_hangup_stops_the_daemon_of_a_terminal_and_makes_any_other_read_its_co
     daemon = Daemon(tmp_path, simulated, kept)
     with daemon.running():
         until(lambda: daemon.stream("sim-1")["status"])
-        daemon.configure(simulated, kept, node="other")
+        daemon.configure(simulated, f"{kept}\n[record]\n", node="other")
         daemon.process.send_signal(signal.SIGHUP)
         until(lambda: said(tmp_path, "hard.node: needs a restart, the old value holds"))
+        until(lambda: said(tmp_path, "record: is not on until a restart"))
         assert daemon.ask("status")["node"] == "test"
     shutil.rmtree(tmp_path / "state")
     with on_a_terminal(daemon.config) as (process, terminal):

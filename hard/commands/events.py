@@ -63,25 +63,37 @@ def events(
     since_ns, until_ns = (None if text is None else _time_ns(text) for text in (since, until))
     wanted = Wanted(stream, since_ns, until_ns, activity, kind)
     show = _shown(as_json=as_json, as_csv=as_csv)
+    unreadable: set[int] = set()
     try:
-        for event in _chosen(path, wanted, newest, follow=follow):
+        for event in _chosen(path, wanted, newest, unreadable.add, follow=follow):
             show(event)
     except EventLogError as error:
         fail(error)
+    finally:
+        if unreadable:
+            n = len(unreadable)
+            typer.echo(f"{path}: {n} events can't be read and are left out", err=True)
 
 
-def _chosen(path: Path, wanted: Wanted, newest: int | None, *, follow: bool) -> Iterator[Event]:
+def _chosen(
+    path: Path,
+    wanted: Wanted,
+    newest: int | None,
+    skip: Callable[[int], object],
+    *,
+    follow: bool,
+) -> Iterator[Event]:
     """Yield what is asked for; Ctrl-C ends following, and the command."""
     import threading  # noqa: PLC0415
 
     from hard.history import followed, listed  # noqa: PLC0415
 
     if not follow:
-        yield from listed(path, wanted, newest)
+        yield from listed(path, wanted, newest, skip)
         return
     stop = threading.Event()
     with on_interrupt(stop.set):
-        yield from followed(path, wanted, stop.wait, newest)
+        yield from followed(path, wanted, stop.wait, newest, skip)
     raise typer.Exit(INTERRUPTED)
 
 

@@ -100,7 +100,13 @@ class Reloader:
         hanging = self.runtime.exchange(sources, sinks)
         for group, instances in (("source", sources), ("sink", sinks)):
             changed += [self._told(group, name, new) for name, new in instances.items()]
-        needs = [f"{key}: needs a restart, the old value holds" for key in lasting] + hanging
+        added = {name for name in ("record", "metrics") if getattr(self.settings, name) is None}
+        needs = [
+            f"{key}: is not on until a restart"
+            if key in added
+            else f"{key}: needs a restart, the old value holds"
+            for key in lasting
+        ] + hanging
         for line in changed or ["nothing has changed"]:
             _log.info("reload: %s", line)
         for line in needs:

@@ -55,6 +55,10 @@ def forget(
     for sink, done in answer["sinks"].items():
         later = "clears what it shows once the daemon runs and it is there"
         typer.echo(f"sink {sink}: {'has cleared what it shows' if done else later}")
+    typer.echo(
+        f"should {stream} send again it comes back: stop its device, `hard pause {stream}` now, or "
+        "leave it out of `allow` of its source"
+    )
 
 
 def _recordings(settings: Settings, state_folder: Path) -> Path:
@@ -120,10 +124,14 @@ def _remove_files(stream: str, path: Path, recordings: Path) -> None:
         fail(error)
 
 
-@app.command(epilog="\b\nExamples:\n  hard backup hard.zip\n  hard backup -c hard.toml hard.zip")
+@app.command(
+    epilog="\b\nExamples:\n  hard backup hard.zip\n  hard backup -c hard.toml hard.zip --force"
+)
 def backup(
     file: Annotated[Path, typer.Argument(help="The file to write (zip).")],
     config: ConfigOption = None,
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Copy the event log into one file; the daemon may run."""
     from hard.backup import back_up  # noqa: PLC0415
@@ -131,6 +139,8 @@ def backup(
 
     config = configuration_path(config)
     settings = loaded(config).settings
+    if file.exists() and not force:
+        fail(f"{file}: there is a file of this name; give another, or --force to replace it")
     try:
         about = back_up(log_path(config), file, settings.hard.node)
     except EventLogError as error:

@@ -79,10 +79,9 @@ def listen(port: Port, framings: Mapping[str, Framing], timeout_s: float) -> Hea
 def recognise(path: str, timeout_s: float, detail: str = "") -> Found:
     """Return what speaks on the port at `path`, after at most about `timeout_s`.
 
-    `settings` name the port alone where nothing was understood; `detail` then says why.
+    `settings` are empty where nothing was understood; `detail` then says why.
     """
     told = f" ({detail})" if detail else ""
-    here = {"plugin": "serial", "port": path}
     spoke = False
     try:
         with Port(path, LIKELY_BAUDS[0]) as port:
@@ -95,10 +94,12 @@ def recognise(path: str, timeout_s: float, detail: str = "") -> Found:
                 spoke = spoke or heard.n_bytes > 0
                 if heard.format is not None:
                     rate = f"{heard.format} at {baud} baud, {heard.rate_hz:.0f} readings a second"
-                    return Found(path, rate + told, here | {"format": heard.format, "baud": baud})
+                    here = {"plugin": "serial", "port": path}
+                    understood = here | {"format": heard.format, "baud": baud}
+                    return Found(path, rate + told, understood)
     except SourceUnavailable as error:
-        return Found(path, f"{error}{told}", here)
-    return Found(path, (_UNKNOWN if spoke else _SILENT) + told, here)
+        return Found(path, f"{error}{told}")
+    return Found(path, (_UNKNOWN if spoke else _SILENT) + told)
 
 
 def scan_ports(timeout_s: float) -> Iterator[Found]:

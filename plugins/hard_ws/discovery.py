@@ -1,12 +1,13 @@
 """What announces itself by mDNS; `WsSource.scan` calls it.
 
-python-zeroconf is optional: without it nothing is found, and a warning says how to get it.
+python-zeroconf is optional: without it nothing is found, and a line on stderr says how to get it.
 """
 
 from __future__ import annotations
 
 import logging
 import queue
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,8 @@ def services(timeout_s: float) -> Iterator[tuple[str, str, int]]:
     try:
         from zeroconf import ServiceBrowser, ServiceStateChange, Zeroconf  # noqa: PLC0415 - optional
     except ImportError:
-        _log.warning("looking for phones needs zeroconf: pip install 'hard-daemon[scan]'")
+        command = f"{sys.executable} -m pip install zeroconf"
+        sys.stderr.write(f"looking for phones that announce themselves needs zeroconf: {command}\n")
         return
 
     names: queue.SimpleQueue[str] = queue.SimpleQueue()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 import time
 import zipfile
 from contextlib import closing
@@ -83,7 +84,7 @@ def test_what_was_there_is_set_aside_and_a_daemon_that_runs_is_left_alone(log, t
 
 def broken(path, body):
     """A backup whose log is something else."""
-    about = {"format": "hard-backup", "version": 1}
+    about = {"format": "hard-backup", "version": 1, "made": "now", "node": "home", "events": 1}
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("about.json", json.dumps(about))
         archive.writestr("events.db", body)
@@ -111,3 +112,70 @@ def test_what_is_no_backup_changes_nothing(log, tmp_path):
     assert path.read_bytes() == before
     assert not list(path.parent.glob("*.new")) + list(path.parent.glob("*.replaced*"))
     assert what_is_in(tmp_path / "b.zip")["events"] == 1
+
+
+def damaged(body, name):
+    """A backup's bytes, harmed as its name says."""
+    at = body.index(b"PK\x01\x02")  # the central directory's first entry, and the file's own
+    cut = bytearray(body)
+    if name == "encrypted":
+        for place in (6, at + 8):
+            cut[place] |= 1
+    elif name == "method":
+        cut[8] = cut[at + 10] = 99
+    elif name == "rotten":
+        cut[60:100] = os.urandom(40)
+    return bytes(cut)
+
+
+@pytest.mark.parametrize("name", ["encrypted", "method", "rotten", "keys", "surrogate"])
+def test_a_damaged_archive_is_told_in_a_sentence_and_nothing_is_left_behind(log, tmp_path, name):
+    committed(log, 1)
+    back_up(tmp_path / "first/events.db", tmp_path / "b.zip", "home")
+    path = tmp_path / "bad.zip"
+    path.write_bytes(damaged((tmp_path / "b.zip").read_bytes(), name))
+    if name in {"keys", "surrogate"}:
+        about = {"format": "hard-backup", "version": 1}
+        if name == "surrogate":
+            about |= {"made": "now", "node": "\ud800", "events": 1}
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("about.json", json.dumps(about))
+            archive.writestr("events.db", b"")
+    with pytest.raises(EventLogError, match=r"bad\.zip"):
+        restore(path, tmp_path / "second/events.db")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["b.zip", "bad.zip", "first"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("CREATE TRIGGER t AFTER INSERT ON events BEGIN DELETE FROM events; END", "trigger t"),
+        ("CREATE VIEW v AS SELECT 1", "view v"),
+        ("DROP TABLE forgotten", "table 'forgotten'"),
+        ("CREATE TABLE more (x)", "table 'more'"),
+        ("ALTER TABLE streams DROP COLUMN t_stored", "table 'streams'"),
+        ("UPDATE numbers SET reserved = 4611686018427387904", "reserved of a row of numbers"),
+        ("INSERT INTO cursors VALUES ('mqtt', 'x', 0, NULL)", "seq of a row of cursors"),
+        ("INSERT INTO open_bouts VALUES ('b', 1, 's', x'00', '{}')", "evidence_ns of a row of"),
+        ("INSERT INTO open_bouts VALUES ('b', 1, 's', 1, '{}')", "body of a row of open_bouts"),
+    ],
+)
+def test_a_log_that_is_not_as_hard_makes_it_is_refused(log, tmp_path, statement, told):
+    committed(log, 1)
+    log.close()
+    with closing(sqlite3.connect(tmp_path / "first/events.db")) as db, db:
+        db.execute("PRAGMA journal_mode = DELETE")
+        db.execute(statement)
+    broken(tmp_path / "bad.zip", (tmp_path / "first/events.db").read_bytes())
+    with pytest.raises(EventLogError, match=told):
+        restore(tmp_path / "bad.zip", tmp_path / "second/events.db")
+    assert not (tmp_path / "second").exists()
+
+
+def test_an_open_bout_goes_on_elsewhere(log, tmp_path):
+    log.append(sample_events(1))
+    assert log.flush(5)
+    back_up(tmp_path / "first/events.db", tmp_path / "b.zip", "home")
+    restore(tmp_path / "b.zip", tmp_path / "second/events.db")
+    with closing(EventLog(tmp_path / "second/events.db")) as second:
+        assert [e.reason for e in second.read(0, 9)][-1] == "interrupted"

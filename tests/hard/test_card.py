@@ -1,6 +1,7 @@
 """The model card: what a valid one says, and that nothing else is believed."""
 
 import json
+import os
 
 import pytest
 from hypothesis import given, settings
@@ -42,6 +43,12 @@ def test_a_valid_card_is_loaded_with_the_path_of_its_model(folder):
 def test_a_card_is_found_by_its_own_path_and_by_that_of_its_model(folder, suffix):
     loaded(folder, changed())
     assert ModelCard.load(str(folder / f"given{suffix}"))[0].name == "fake"
+
+
+def test_a_card_that_is_no_regular_file_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(ModelRefused, match="no regular file"):
+        ModelCard.load(tmp_path / "pipe.json")
 
 
 def test_bundled_models_are_found_by_name():

@@ -1,11 +1,12 @@
 """`hard.config`: every error at once, with file, line and key."""
 
 import json
+import os
 
 import pytest
 
 from hard.card import ModelCard
-from hard.config import ConfigError, load
+from hard.config import ConfigError, load, state_folder
 from hard.zones import machine_zone
 from tests.hard.signals import card_fields
 
@@ -168,6 +169,26 @@ password_file = "credential:mqtt"
         load(write(tmp_path, text), ["sinks"])
     (tmp_path / "mqtt").write_text("secret")
     assert load(write(tmp_path, text), ["sinks"]).sinks
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('[sinks.log]\nplugin = "jsonl"\npath = "ev\\u0000.jsonl"', "sinks.log.path"),
+        ('[hard]\nstate_dir = "st\\u0000"', "hard.state_dir"),
+    ],
+)
+def test_a_path_with_a_nul_is_refused_by_its_key(tmp_path, text, key):
+    (line,) = errors_of(write(tmp_path, text))
+    assert key in line
+    assert "NUL" in line
+
+
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "hard.toml")
+    for path in (tmp_path / "hard.toml", tmp_path):
+        assert "no regular file" in errors_of(path)[0]
+    assert state_folder(tmp_path / "hard.toml") is None
 
 
 def test_a_missing_file_is_named(tmp_path):

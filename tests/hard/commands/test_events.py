@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import sqlite3
 from contextlib import closing
 from dataclasses import replace
 
@@ -50,6 +51,20 @@ def test_events_are_listed_as_text_as_json_and_as_csv(log, folder):
     table = hard("events", "--csv", *since, folder=folder).stdout
     rows = list(csv.DictReader(io.StringIO(table)))
     assert [(row["seq"], row["stream"]) for row in rows] == [("5", "'=phone"), ("6", "phone-1")]
+
+
+@pytest.mark.parametrize("options", [[], ["--json"], ["--csv", "--activity", "walking"]])
+def test_events_that_can_not_be_read_are_left_out_and_counted(log, folder, options):
+    log.close()
+    with closing(sqlite3.connect(folder / "state/events.db")) as db, db:
+        for seq, body in ((2, "no json"), (3, '{"kind": "enter"}'), (4, "[]")):
+            db.execute("UPDATE events SET body = ? WHERE seq = ?", (body, seq))
+    done = hard("events", *options, folder=folder)
+    assert done.returncode == 0
+    assert done.stderr.count("events can't be read and are left out") == 1
+    if not options:
+        assert len(done.stdout.splitlines()) == 9
+        assert " 3 events" in done.stderr
 
 
 @pytest.mark.parametrize(

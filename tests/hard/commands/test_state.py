@@ -76,6 +76,7 @@ def test_a_stream_is_forgotten_once_that_is_confirmed(folder):
     assert kept(folder) == ({"phone-1", "phone-10"}, {"phone-1", "phone-10"}, [])
     done = hard("forget", "phone-1", folder=folder, input="y\n")
     assert done.returncode == 0, done.stderr
+    assert "should phone-1 send again it comes back: stop its device, `hard pause" in done.stdout
     assert kept(folder) == ({"phone-10"}, {"phone-10"}, ["phone-1"])
     assert recorded(folder) == ["20260501T093000Z/phone-10.0001.csv.gz"]
     assert sorted(p.name for p in (folder / "state/recordings").iterdir()) == ["20260501T093000Z"]
@@ -94,6 +95,18 @@ def test_a_backup_is_put_back_on_another_machine_under_its_name(folder, tmp_path
     assert kept(other) == kept(folder)
     done = hard("restore", folder / "hard.toml", "--yes", folder=other)
     assert (done.returncode, "can't be read as a backup" in done.stderr) == (1, True)
+
+
+def test_a_backup_takes_the_place_of_a_file_only_when_told_to_and_never_of_the_log(folder):
+    assert hard("backup", "b.zip", folder=folder).returncode == 0
+    done = hard("backup", "b.zip", folder=folder)
+    assert (done.returncode, "--force to replace it" in done.stderr) == (1, True)
+    assert hard("backup", "b.zip", "--force", folder=folder).returncode == 0
+    (folder / "linked").hardlink_to(folder / "state/events.db")
+    for name in ("state/events.db", "linked", "state/events.db-wal", "state/events.db.lock"):
+        done = hard("backup", name, "--force", folder=folder)
+        assert (done.returncode, "it is the event log itself" in done.stderr) == (1, True), name
+    assert kept(folder)[0] == {"phone-1", "phone-10"}
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def test_a_silent_port_and_an_unknown_tongue_are_named(plug):
     silent = recognise(imu.path, 0.3, "USB 1A86:7523")
     assert silent.detail.startswith("silent: wake the device")
     assert "USB 1A86:7523" in silent.detail
-    assert silent.settings == {"plugin": "serial", "port": imu.path}
+    assert silent.settings == {}
 
     class Chatterbox:
         def catch_up(self):
@@ -50,13 +50,13 @@ def test_a_silent_port_and_an_unknown_tongue_are_named(plug):
 
     found = while_sending(Chatterbox(), lambda: recognise(imu.path, 0.5))
     assert found.detail.startswith("speaks nothing known: set its format")
-    assert found.settings == {"plugin": "serial", "port": imu.path}
+    assert found.settings == {}
 
 
 def test_a_port_that_can_not_be_opened_says_why(tmp_path):
     found = recognise(str(tmp_path / "none"), 1.0)
     assert "No such file" in found.detail
-    assert found.settings["port"] == str(tmp_path / "none")
+    assert (found.address, found.settings) == (str(tmp_path / "none"), {})
 
 
 def test_scanning_raises_nothing_whatever_there_is():
