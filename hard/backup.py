@@ -92,6 +92,8 @@ def back_up(log: Path, out: Path, node: str) -> dict[str, Any]:
 def what_is_in(archive: Path) -> dict[str, Any]:
     """Return what a backup is about; raises `EventLogError` for any other file."""
     try:
+        if archive.exists() and not archive.is_file():
+            raise EventLogError(f"{archive}: no regular file: name what `hard backup` wrote")
         with zipfile.ZipFile(archive) as opened:
             about = json.loads(opened.read(_ABOUT)) if _is_ours(opened) else None
     except _UNREADABLE as error:

@@ -209,7 +209,7 @@ class ModelCard(_Model):
         path = _card_path(name_or_path)
         try:
             if path.exists() and not path.is_file():
-                raise ModelRefused(f"{path}: no regular file: name a model card's")
+                raise ModelRefused(f"{path}: no regular file: name a model card")
             card = cls.model_validate(json.loads(path.read_text("utf-8")))
         except OSError as error:
             raise ModelRefused(

@@ -354,7 +354,7 @@ def load(path: Path | None, needs: Collection[str] = ()) -> Configuration:
         return Configuration(Settings(), {}, {})
     try:
         if path.exists() and not path.is_file():
-            raise ConfigError(f"{path}: no regular file: name the configuration's")
+            raise ConfigError(f"{path}: no regular file: name the configuration file")
         text = path.read_text("utf-8")
         table = tomllib.loads(text)
     except OSError as error:

@@ -6,6 +6,7 @@ Reads the file of a daemon beside it, running or not (`hard.eventfile`).  Called
 from __future__ import annotations
 
 import csv
+import io
 import re
 import sqlite3
 from contextlib import closing
@@ -16,7 +17,7 @@ from hard.api import NS_PER_S
 from hard.eventfile import EventLogError, Wanted, reading, wanted_events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import tzinfo
     from pathlib import Path
 
@@ -139,13 +140,20 @@ class EventCsv:
     """Events as CSV, `COLUMNS`; no cell is a formula to a spreadsheet, whoever chose its text."""
 
     def __init__(self, file: IO[str]) -> None:
-        self._writer = csv.writer(file, lineterminator="\n")
-        self._writer.writerow(COLUMNS)
+        self._file = file
+        self._write(COLUMNS)
 
     def write(self, event: Event) -> None:
         """Append an event."""
         body = event.payload()
-        self._writer.writerow([_cell(body.get(column)) for column in COLUMNS])
+        self._write([_cell(body.get(column)) for column in COLUMNS])
+
+    def _write(self, cells: Sequence[Any]) -> None:
+        row = io.StringIO()
+        csv.writer(row).writerow(
+            cells
+        )  # with "\n" alone it would not quote "\r" before Python 3.13
+        self._file.write(row.getvalue().removesuffix("\r\n") + "\n")
 
 
 def _cell(value: Any) -> Any:

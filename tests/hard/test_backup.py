@@ -14,6 +14,7 @@ from hard.backup import back_up, restore, what_is_in
 from hard.eventfile import EventLogError
 from hard.eventlog import EventLog
 from hard.testing import sample_events
+from tests.hard.test_eventlog import OF_SCHEMA_1
 
 KNOWN = {"phone-1": {"upright": {"gravity": [0.1, 9.7, 1.0]}}}
 
@@ -179,3 +180,18 @@ def test_an_open_bout_goes_on_elsewhere(log, tmp_path):
     restore(tmp_path / "b.zip", tmp_path / "second/events.db")
     with closing(EventLog(tmp_path / "second/events.db")) as second:
         assert [e.reason for e in second.read(0, 9)][-1] == "interrupted"
+
+
+def test_a_backup_of_the_older_schema_is_brought_up_to_date(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "old.db")) as db:
+        db.executescript(OF_SCHEMA_1)
+    broken(tmp_path / "b.zip", (tmp_path / "old.db").read_bytes())
+    restore(tmp_path / "b.zip", tmp_path / "second/events.db")
+    with closing(EventLog(tmp_path / "second/events.db")) as second:
+        assert second.cursor("mqtt").backlog == 0
+
+
+def test_a_pipe_is_no_backup_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.zip")
+    with pytest.raises(EventLogError, match="no regular file"):
+        restore(tmp_path / "pipe.zip", tmp_path / "events.db")

@@ -9,7 +9,7 @@ from datetime import UTC
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hard.eventfile import EventLogError, Wanted
@@ -109,6 +109,7 @@ def test_an_event_is_told_in_the_time_of_where_one_lives(events):
 
 @settings(max_examples=50)
 @given(st.text(), st.text() | st.none())
+@example("phone\r1", "\r")
 def test_no_text_becomes_a_formula_in_a_csv_and_every_row_can_be_read_back(stream, reason):
     out = io.StringIO()
     event = replace(sample_events(1)[0], stream=stream, reason=reason, t_decided=-S)
