@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -93,6 +94,13 @@ def test_a_file_of_another_hash_is_refused(tmp_path):
     path = installed(tmp_path)
     path.with_suffix(".tflite").write_bytes(MODEL + b"\0")
     refused(path, "its sha256 is .* the card says .* install both again")
+
+
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path):
+    path = installed(tmp_path)
+    path.with_suffix(".tflite").unlink()
+    os.mkfifo(path.with_suffix(".tflite"))
+    refused(path, "no regular file")
 
 
 def test_a_missing_file_is_refused(tmp_path):
