@@ -439,6 +439,8 @@ class _Stream:
             )
         reached = self._conditioner.reached_ns
         if reached is None:
+            if self.decision.state().status == "checking":
+                raise ValueError(f"{self._name} is still being checked: ask again in 3 s")
             raise ValueError(f"{self._name} sends nothing usable now: see its status")
         self.calibrate_from(reached)
 

@@ -84,6 +84,16 @@ class Outcome:
         return {k: n for k, n in sorted(self.skipped.items()) if n}
 
     @property
+    def why_no_window(self) -> str:
+        """The sentence for whoever misses everything."""
+        paused = {event.stream for event in self.events if event.status == "paused"}
+        if paused:
+            return f"no window: {', '.join(sorted(paused))} was paused while it was recorded"
+        return (
+            f"no window: {self.seconds:.2f} s of data are less than the model needs without a gap"
+        )
+
+    @property
     def bouts(self) -> list[Bout]:
         """What was going on when; what lasts to the end of data ends there."""
         return bouts(self.events, self.ends_ns)

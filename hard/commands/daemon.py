@@ -139,7 +139,7 @@ def pause(
     """
     for_s = None if for_ is None else _seconds(for_)
     _asked(config, "pause", stream=stream, **({} if for_s is None else {"for_s": for_s}))
-    until = f"for {for_}" if for_ else f"until hard resume {stream}"
+    until = f"until hard resume {stream}" if for_s is None else f"for {for_s:g} s"
     typer.echo(f"{stream} is paused {until}; a recording goes on")
 
 

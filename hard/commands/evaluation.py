@@ -215,10 +215,7 @@ def _replayed(
     if interrupted:
         fail("interrupted", INTERRUPTED)
     if not outcome.windows:
-        fail(
-            f"{sources[0].name}: no window: {outcome.seconds:.2f} s of data are less than the "
-            "model needs without a gap"
-        )
+        fail(f"{sources[0].name}: {outcome.why_no_window}")
     streams = hearing.streams()
     if given is not None and len(streams) > 1:
         fail("--labels is of one stream: give one recording, or --join them", BAD_USAGE)

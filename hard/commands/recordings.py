@@ -129,10 +129,7 @@ def replay(
     )
     outcome = call.run(publish, predictions, plot)
     if not outcome.windows:
-        fail(
-            f"{sources[0].name}: no window: {outcome.seconds:.2f} s of data are less than the "
-            "model needs without a gap"
-        )
+        fail(f"{sources[0].name}: {outcome.why_no_window}")
     call.show(outcome, published=publish is not None)
     if strict and (outcome.faults or outcome.rejections):
         raise typer.Exit(1)
