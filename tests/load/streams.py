@@ -204,7 +204,7 @@ class Daemon:
 
     def arrived(self) -> int:
         """Return the samples that came in, by the control socket."""
-        status = ask(places(self._state), self._config, "status")
+        status = ask(places(self._state, self._config), self._config, "status")
         return sum(sum(stream["samples"].values()) for stream in status["streams"])
 
     def peak_rss_mb(self) -> float:
