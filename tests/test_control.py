@@ -720,7 +720,7 @@ def test_sigterm_waits_neither_for_clients_nor_longer_than_its_deadline(tmp_path
                     sock.send(b'{"command": "status"}\n' * 100)
         begin = time.monotonic()
         assert stopped(process) == 0
-        assert time.monotonic() - begin < 3.0  # the deadline and a second
+        assert time.monotonic() - begin < 2.8
         broker.thaw()
 
 
