@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "API_VERSION",
     "NS_PER_S",
+    "PLAUSIBLE_NS",
     "SCHEMA_VERSION",
     "STANDARD_GRAVITY_M_S2",
     "Annotation",
@@ -68,6 +69,8 @@ __all__ = [
 API_VERSION = 1
 SCHEMA_VERSION = 1
 NS_PER_S = 1_000_000_000
+PLAUSIBLE_NS = 1_735_689_600 * NS_PER_S
+"""2025: a clock of this machine that shows less is not set, and tells nothing."""
 STANDARD_GRAVITY_M_S2 = 9.80665
 
 Sensor: TypeAlias = Literal["accel", "linear_accel", "gravity", "gyro"]
@@ -261,7 +264,8 @@ class Event:
     for `status`.  `t_decided` is the data time at which it was known.  `confidence` and `probs`
     (label -> probability, four decimals) are those of the deciding window at `enter`, means over
     the bout at `exit`.  `coverage` is the share of grid points with a raw sample nearby.  `seq`
-    is given by the event log; the id depends on the data alone.
+    is given by the event log; the id depends on the data alone.  `clock_unsynced` is True, else
+    None, where this machine's clock could not be believed when it was decided.
     """
 
     kind: Kind
@@ -279,6 +283,7 @@ class Event:
     previous: Status | None = None
     reason: Reason | None = None
     seq: int | None = None
+    clock_unsynced: Literal[True] | None = None
 
     @property
     def bout(self) -> str | None:
@@ -330,7 +335,7 @@ class Event:
         }
         if self.kind == "status":
             body |= {"status": self.status, "previous": self.previous}
-        return body
+        return body | ({"clock_unsynced": True} if self.clock_unsynced else {})
 
     def delivered(self, t_published_ns: int, late_after_s: float = 30.0) -> dict[str, Any]:
         """Return `payload()` with the fields of delivery at `t_published_ns` (wall clock)."""
@@ -547,6 +552,12 @@ class Source(_Plugin[ConfigT]):
         """Store the instance's name, its configuration and the node's name; do nothing else."""
         super().__init__(name, config, node)
         self.ask: Callable[[Command], None] = _refuse
+
+    def clock_set(self) -> None:
+        """Learn that this machine's clock was set, once, after it could not be believed.  Optional.
+
+        Called from another thread than `run`'s.  For sources that keep what it showed before.
+        """
 
     @abstractmethod
     def run(self, emit: Emit, stop: Stop) -> None:

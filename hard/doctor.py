@@ -6,7 +6,6 @@ changed by looking.  Called by the command line only.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import logging
 import os
@@ -16,9 +15,10 @@ import time
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hard import control, plugins, systemd
-from hard.api import Found, Source, Stage
+from hard.api import NS_PER_S, PLAUSIBLE_NS, Found, Source, Stage
 from hard.card import ModelRefused
 from hard.config import ConfigError, Configuration, load, unusable_folder
+from hard.wallclock import SYNCHRONISE, synchronised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -36,10 +36,7 @@ _log = logging.getLogger(__name__)
 
 PATIENCE_S = 5.0
 """A probe may overrun its time by so much before it counts as hanging."""
-EARLIEST_S = 1_735_689_600  # 2025: a machine without a clock begins at 1970 or at its image's date
 LONGEST_SOCKET_BYTES = control.MAX_PATH_BYTES - len(".new")  # under that name it is bound first
-_TIMEX_BYTES = 512  # more than struct timex has anywhere; zeros ask and change nothing
-_TIME_ERROR = 5
 
 
 def examine(config: Path | None, timeout_s: float) -> Iterator[Finding]:
@@ -137,34 +134,17 @@ def socket_fault(settings: Settings, config: Path) -> str | None:
 
 def _clock() -> Iterator[Stage]:
     now_s = time.time()
-    if now_s < EARLIEST_S:
+    if now_s < PLAUSIBLE_NS / NS_PER_S:
         shown = time.strftime("%Y-%m-%d", time.gmtime(now_s))
-        yield Stage("date", ok=False, detail=f"the clock shows {shown}", remedy=_SYNCHRONISE)
-    synchronised = _is_synchronised()
+        yield Stage("date", ok=False, detail=f"the clock shows {shown}", remedy=SYNCHRONISE)
+    told = synchronised()
     # Without a daemon of its own a container or virtual machine may yet have its host's time.
     detail = {
         True: "synchronised",
-        False: "nothing tells the kernel that it is right",
-        None: "this system does not say whether it is right",
-    }[synchronised]
-    ok = synchronised or None
-    yield Stage("synchronised", ok=ok, detail=detail, remedy="" if ok else _SYNCHRONISE)
-
-
-_SYNCHRONISE = "set it by network time: timedatectl set-ntp true"
-
-
-def _is_synchronised() -> bool | None:
-    """Return what the kernel says (adjtimex(2), which here changes nothing); None if it does not.
-
-    `timedatectl` asks the same.
-    """
-    try:
-        adjtimex = ctypes.CDLL(None).adjtimex
-    except (OSError, AttributeError):
-        return None
-    state = int(adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES)))
-    return None if state < 0 else state != _TIME_ERROR
+        False: "it has no battery, and network time has not set it yet",
+        None: "nobody here says whether it is right",
+    }[told]
+    yield Stage("synchronised", ok=told, detail=detail, remedy="" if told else SYNCHRONISE)
 
 
 def _running(state_folder: Path | None, config: Path) -> Iterator[Finding]:

@@ -29,13 +29,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import quote
 
-from hard.api import NS_PER_S, Event
+from hard.api import NS_PER_S, PLAUSIBLE_NS, Event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 __all__ = [
-    "PLAUSIBLE_NS",
     "SCHEMA",
     "WAL_BYTES",
     "EventLogError",
@@ -67,8 +66,6 @@ BUSY_S = 0.2
 """How long a commit waits for a foreign writer; short, as sinks wait for the same connection."""
 WAL_BYTES = 4_194_304
 KEPT_DAMAGED = 2
-PLAUSIBLE_NS = 1_735_689_600 * NS_PER_S
-"""2025: a clock that shows less is not set."""
 
 _STREAMS = """CREATE TABLE streams (
   stream TEXT PRIMARY KEY, t_stored INTEGER NOT NULL, state TEXT NOT NULL)"""
@@ -318,7 +315,7 @@ def remove_database(path: Path) -> None:
 
 def _rescue(damaged: Path, db: sqlite3.Connection, at_least: int) -> int:
     """Copy what can be read; return the number of events."""
-    reserved = max(at_least, time.time_ns() // NS_PER_S)
+    reserved = max(at_least, time.time_ns() // NS_PER_S, PLAUSIBLE_NS // NS_PER_S)
     with contextlib.closing(_read_only(damaged)) as old:
         db.execute("BEGIN IMMEDIATE")
         with db:

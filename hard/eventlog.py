@@ -28,9 +28,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from hard.api import PLAUSIBLE_NS
 from hard.cursor import MAX_IN_FLIGHT, Cursor, Place
 from hard.eventfile import (
-    PLAUSIBLE_NS,
     EventLogError,
     claimed,
     connected,
@@ -53,6 +53,7 @@ from hard.eventrows import (
     begin_run,
     bound_file,
     forget,
+    last_written_ns,
     make_room,
     prune_old,
     write,
@@ -127,7 +128,7 @@ class EventLog:
         self._owed: set[tuple[str, str]] = set()
         self._forgot: set[tuple[str, str]] = set()
         self._skipped: list[tuple[int, int]] = []
-        self._newest = self._reserved = self._rows = self._max_bytes = 0
+        self._newest = self._reserved = self._rows = self._max_bytes = self._known_ns = 0
         self._flushing = self._closing = self._is_short = False
         self._trouble: str | None = None
         self._damaged: Exception | None = None
@@ -145,6 +146,11 @@ class EventLog:
     def newest(self) -> int:
         """Return the number of the newest committed event (or the last number before the first)."""
         return self._newest
+
+    @property
+    def known_ns(self) -> int:
+        """Return the latest time at which an earlier run wrote, ns; 0 before there was one."""
+        return self._known_ns
 
     @property
     def is_failing(self) -> bool:
@@ -501,6 +507,7 @@ class EventLog:
             try:
                 prepare(self._db, path)
                 self._bound(self._db)
+                self._known_ns = last_written_ns(self._db)
                 with self._transaction("FULL") as db:
                     numbers = begin_run(db, self._now_ns(), goes_on=self._reserved > 0)
                 self._checkpoint()  # so that they stand in the file, whatever happens to its log

@@ -9,8 +9,8 @@ import shutil
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from hard.api import NS_PER_S
-from hard.eventfile import PLAUSIBLE_NS, WAL_BYTES, from_body, to_body, used_number
+from hard.api import NS_PER_S, PLAUSIBLE_NS
+from hard.eventfile import WAL_BYTES, from_body, to_body, used_number
 
 if TYPE_CHECKING:
     import sqlite3
@@ -28,6 +28,7 @@ __all__ = [
     "begin_run",
     "bound_file",
     "forget",
+    "last_written_ns",
     "make_room",
     "prune_old",
     "write",
@@ -100,6 +101,15 @@ def begin_run(db: sqlite3.Connection, now_ns: int, *, goes_on: bool) -> tuple[in
     _insert(db, [Row(event, to_body(event), ends=True) for event in exits], reserved + 1, now_ns)
     db.execute("UPDATE numbers SET reserved = ?", (newest + NUMBERS_PER_BLOCK,))
     return newest, newest + NUMBERS_PER_BLOCK
+
+
+def last_written_ns(db: sqlite3.Connection) -> int:
+    """Return the latest wall clock of the last events and of all starts, 0 where there is none."""
+    (latest,) = db.execute(
+        "SELECT max(coalesce((SELECT max(t_ns) FROM boots), 0), coalesce((SELECT max(t_logged)"
+        " FROM (SELECT t_logged FROM events ORDER BY seq DESC LIMIT 1000)), 0))"
+    ).fetchone()
+    return int(latest)
 
 
 def _interrupted(enter: Event, evidence_ns: int) -> Event:

@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hard.api import (
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from hard.eventlog import EventLog
     from hard.states import StateBoard
     from hard.summaries import SummaryBoard
+    from hard.wallclock import WallClock
 
 __all__ = ["Pipeline", "PipelineThread", "Recorder"]
 
@@ -135,6 +137,7 @@ class PipelineThread:
         states: StateBoard,
         recorder: Recorder | None,
         summaries: SummaryBoard | None,
+        clock: WallClock,
         *,
         hung_after_s: float,
         on_done: Callable[[], None],
@@ -150,6 +153,8 @@ class PipelineThread:
         self._states = states
         self._recorder = recorder
         self._summaries = summaries
+        self._clock = clock
+        self._unsynced: set[str] = set()  # open bouts whose enter was flagged
         self._on_done = on_done
         self._budget = Budget()
         self.calibrations: dict[str, str] = {}
@@ -300,6 +305,7 @@ class PipelineThread:
 
     def _publish(self, events: list[Event], streams: list[str], *, keep: bool = False) -> None:
         """Log events and show what the streams are now; `keep` with what is known of them."""
+        events = self._flagged(events)
         known = {stream: self._pipeline.memory(stream) or None for stream in streams if keep}
         self._log.append(events, known)
         self._kept |= {stream for stream, memory in known.items() if memory}
@@ -317,6 +323,25 @@ class PipelineThread:
             self._states.show(stream, state)
             if self._summaries is not None and state is not None and state.t is not None:
                 self._summaries.reach(stream, state.t)
+
+    def _flagged(self, events: list[Event]) -> list[Event]:
+        """Return events with what is to be said of this machine's clock.
+
+        The exit of a bout that began while it could not be believed has its onset of then.
+        """
+        if not events or not (self._unsynced or self._clock.is_unsynced()):
+            return events
+        unsynced = self._clock.is_unsynced()
+        flagged = []
+        for event in events:
+            bout = event.bout
+            if bout is not None and event.kind == "enter" and unsynced:
+                self._unsynced.add(bout)
+            doubtful = unsynced or bout in self._unsynced
+            flagged.append(replace(event, clock_unsynced=True) if doubtful else event)
+            if bout is not None and event.kind == "exit":
+                self._unsynced.discard(bout)
+        return flagged
 
     def _keep(self) -> None:
         """Store what is known of the streams."""

@@ -124,7 +124,7 @@ def followed(
 
 def told(event: Event, zone: tzinfo) -> str:
     """Return an event as a line for people, times in `zone`."""
-    when = datetime.fromtimestamp(event.t_decided // NS_PER_S, zone)
+    decided = datetime.fromtimestamp(event.t_decided // NS_PER_S, zone)
     if event.kind == "status":
         what = f"{event.previous} -> {event.status}"
     elif event.kind == "enter":
@@ -132,8 +132,9 @@ def told(event: Event, zone: tzinfo) -> str:
     else:
         what = f"{event.activity}  {((event.t_end or 0) - event.t_start) / NS_PER_S:.0f} s"
     why = f"  ({event.reason})" if event.reason else ""
-    seen = event.seq
-    return f"{seen}  {when:%Y-%m-%d %H:%M:%S}  {event.stream}  {event.kind}  {what}{why}"
+    doubt = "  clock_unsynced" if event.clock_unsynced else ""
+    when = f"{decided:%Y-%m-%d %H:%M:%S}"
+    return f"{event.seq}  {when}  {event.stream}  {event.kind}  {what}{why}{doubt}"
 
 
 class EventCsv:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from hard.api import (
     NS_PER_S,
+    PLAUSIBLE_NS,
     Annotation,
     Control,
     Message,
@@ -37,8 +38,6 @@ SAID_STREAMS = 10
 RATE_S = 5
 """A stream's rate is that of its arrivals in about the last 5 s."""
 
-PLAUSIBLE_NS = 1_735_689_600 * NS_PER_S
-"""2025: before it this machine's own clock is not set, and nobody else's is doubted."""
 DOUBTED_S = 600.0
 """A clock so far off, beyond what may be late, is told: events and days go by it."""
 
@@ -105,6 +104,7 @@ class _Arrivals:
 def _doubt(batch: SampleBatch) -> str | None:
     """Say how far the stamps are from this machine's clock; None where near, or unknown."""
     now_ns = batch.t_received_ns or 0
+    # While this machine's own clock is not set, nobody else's is doubted.
     if batch.declared.clock != "epoch" or now_ns < PLAUSIBLE_NS or not len(batch):
         return None
     off_ns = int(batch.t[-1]) - now_ns

@@ -119,6 +119,8 @@ class Figures(Collector):
         yield _gauges("up", "Whether a source or a sink works.", "instance", figures["up"])
         again = "How often one was begun again, after an outage or a bug."
         yield _counters("restarts", again, "instance", figures["restarts"])
+        doubted = "Whether this machine's clock can't be believed."
+        yield _gauge("clock_unsynced", doubted, health["clock_unsynced"])
         yield _gauge("ready", "As /readyz says.", not self._daemon.unready())
 
     def _counted(self) -> CounterMetricFamily:

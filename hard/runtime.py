@@ -7,8 +7,8 @@ Each source and each sink runs in a thread of its own (`hard.threads`), the pipe
 end the shutdown, in the order of the pipe.
 
 Nothing is decided here about activities (that is the pipeline, called from one thread only), and
-nothing here reads the wall clock.  `hard run` and `hard record` make a `Runtime`; `hard.control`
-asks it what is going on.
+the wall clock is only asked whether it can be believed (`hard.wallclock`).  `hard run` and `hard
+record` make a `Runtime`; `hard.control` asks it what is going on.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hard import systemd
 from hard.api import (
+    NS_PER_S,
     Annotation,
     Calibrate,
     Control,
@@ -46,6 +47,7 @@ from hard.instances import Instances
 from hard.metrics import LogAges, Work, resident_bytes
 from hard.states import StateBoard
 from hard.threads import PluginThread, SinkThread, SourceThread
+from hard.wallclock import WallClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -101,7 +103,7 @@ class Runtime:
     is the recorder, if there is one.  `summaries` is told what a day consists of, and asked by the
     sinks' threads; so is `describe`, which tells a stream's name and activities.  `reload`, called
     from the thread of the commands, applies what changed in the configuration (by `reconfigure` and
-    `exchange`), or raises `Refusal`.
+    `exchange`), or raises `Refusal`.  `clock` is this machine's, whose doubts are told.
     """
 
     def __init__(
@@ -116,6 +118,7 @@ class Runtime:
         describe: Callable[[str, str], Description] | None = None,
         *,
         reload: Callable[[], Mapping[str, Any]] | None = None,
+        clock: WallClock | None = None,
     ) -> None:
         self._options = options
         self._recorder = recorder
@@ -130,6 +133,10 @@ class Runtime:
         self._work: Work = getattr(pipeline, "work", None) or Work()
         self._ages = LogAges()
         self._describe = describe
+        self._clock = clock or WallClock(log.known_ns)
+        self._doubt: str | None = None
+        self._clock_counts: Counter[str] = Counter()
+        self._pauses_ns: dict[str, int] = {}  # of an earlier run: until when
         self.commands = Commands(self)
         self._instances = Instances(self._run_source, self._run_sink, log.leave)
         self._instances.add(sources.values(), sinks.values())
@@ -140,6 +147,7 @@ class Runtime:
             self._states,
             recorder,
             summaries,
+            self._clock,
             hung_after_s=options.hung_after_s,
             on_done=self._look,
         )
@@ -191,6 +199,7 @@ class Runtime:
         with self._signals():
             if self._recorder is not None:
                 self._recorder.start()
+            self._look_at_clock()
             self.commands.start()
             for thread in self._threads:
                 thread.start()
@@ -280,6 +289,7 @@ class Runtime:
             "streams": len(self._states),
             "events": self._pipe.events,
             "backlog": {sink.name: sink.cursor.backlog for sink in self._sinks},
+            "clock_unsynced": self._doubt is not None,
             "dropped_samples": self._inbox.counts["dropped_samples"],
             "dropped_events": self._log.counts["dropped_uncommitted"] + dropped,
             "degraded": "; ".join(self._faults()) or None,
@@ -374,9 +384,19 @@ class Runtime:
         """Return how long a stream stays paused, None where no end is set; from any thread."""
         return self._inbox.pause_left_s(stream)
 
-    def stay_paused(self, stream: str, left_s: float | None) -> None:
-        """Let a pause that the pipeline remembers end in `left_s`; before `run`."""
-        self._inbox.resume_after(stream, left_s)
+    def stay_paused(self, stream: str, until_ns: int | None) -> None:
+        """Let a pause that the pipeline remembers end at `until_ns`, None: never; before `run`."""
+        if until_ns is not None:
+            self._pauses_ns[stream] = until_ns
+            self._time_pauses()
+
+    def _time_pauses(self) -> None:
+        """Let pauses of an earlier run end when they should by the clock, once it is right."""
+        if self._clock.doubt() is not None:
+            return
+        for stream, until_ns in self._pauses_ns.items():
+            self._inbox.resume_after(stream, (until_ns - self._clock.now_ns()) / NS_PER_S)
+        self._pauses_ns.clear()
 
     # -- another configuration -----------------------------------------------------------------
 
@@ -501,6 +521,7 @@ class Runtime:
             ("pipeline", self._pipeline_counts),
             ("pipeline", self._pipe.counts),
             ("log", self._log.counts),
+            ("clock", self._clock_counts),
             ("record", self._recorder.counts if self._recorder else Counter()),
             *((t.name, t.plugin.counts) for t in (*self._sources, *self._sinks)),
             *((thread.name, thread.counts) for thread in (*self._sources, *self._sinks)),
@@ -547,6 +568,7 @@ class Runtime:
     def _attend(self) -> None:
         now_s = self._attended_s = time.monotonic()
         self._ages.note(self._log.newest, now_s)
+        self._look_at_clock()
         moves = self._moves()
         if moves and now_s >= self._fed_s + self._watchdog_s:
             self._fed_s = now_s
@@ -557,6 +579,24 @@ class Runtime:
         if now_s >= self._counters_s:
             self._counters_s = now_s + COUNTERS_S
             self._log_counters()
+
+    def _look_at_clock(self) -> None:
+        """Tell when the clock was set, and when it can be believed or no longer can."""
+        set_ns, before, self._doubt = self._clock.look(), self._doubt, self._clock.doubt()
+        if set_ns:
+            self._clock_counts["set"] += 1
+            way = "ahead" if set_ns > 0 else "back"
+            _log.warning(
+                "this machine's clock was set %s by %.0f s: no window moves",
+                *(way, abs(set_ns) / NS_PER_S),
+            )
+        if self._doubt is not None and before is None:
+            _log.warning("%s: events are flagged clock_unsynced until then", self._doubt)
+        if self._doubt is None and before is not None:
+            _log.info("this machine's clock can be believed now")
+            self._time_pauses()
+            for source in self._sources:
+                source.clock_set()
 
     def _moves(self) -> bool:
         """Tell whether every thread moved within its limit; name each that does not, once."""
@@ -580,6 +620,8 @@ class Runtime:
             first, *more = str(self._reloaded[1]).splitlines()
             others = f" (and {len(more)} more)" if more else ""
             faults.append(f"{self._reloaded[1].reason}, the old runs on: {first}{others}")
+        if self._doubt is not None:
+            faults.append(f"clock_unsynced: {self._doubt}")
         if self._log.trouble is not None:
             faults.append(self._log.trouble)
         for state in ("away", "failed"):

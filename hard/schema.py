@@ -50,6 +50,10 @@ class _Event(_Payload):
     coverage: Share | None = Field(description="share of the model's grid with a sample nearby")
     segment: int = Field(ge=0, description="counts jumps of the stream's clock")
     model: str = Field(description="name@hash")
+    clock_unsynced: Literal[True] | None = Field(
+        default=None,
+        description="there, and true, where the daemon's own clock could not be believed then",
+    )
     t_published: Moment | None = Field(default=None, description="added on delivery")
     t_published_ns: Ns | None = None
     latency_ms: int | None = Field(default=None, description="t_published - t_decided")

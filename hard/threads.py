@@ -243,6 +243,13 @@ class SourceThread(PluginThread):
         """Ignore what the source, which does not stop, emits from now on."""
         self._put = lambda _: None
 
+    def clock_set(self) -> None:
+        """Tell the source that this machine's clock was set, from any thread."""
+        try:
+            self._source.clock_set()
+        except Exception:  # noqa: BLE001 - a plugin's bug must not keep others from being told
+            _log.exception("%s: a bug: it could not be told that the clock was set", self.name)
+
     def _attempt(self) -> None:
         self._source.run(self._emit, _WatchedStop(self._stop, self.pulse))
 

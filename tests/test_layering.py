@@ -31,6 +31,7 @@ LAYERS = (
         "testing",
         "upright",
         "vocabulary",
+        "wallclock",
         "zones",
     },
     {"conditioning", "eventrows", "history", "states", "summaries"},

@@ -140,7 +140,7 @@ def _runtime(
     state_folder: Path | None,
 ) -> Runtime:
     """Return the daemon's threads around its pipeline, which knows again what it knew."""
-    from hard.api import NS_PER_S, Evicted  # noqa: PLC0415
+    from hard.api import Evicted  # noqa: PLC0415
     from hard.checkpoint import adopt_references, recall  # noqa: PLC0415
     from hard.metrics import Work  # noqa: PLC0415
     from hard.pipeline import Pipeline  # noqa: PLC0415
@@ -176,8 +176,7 @@ def _runtime(
         reload=lambda: reloader.reload(pipeline),
     )
     for stream, until_ns in pipeline.paused().items():
-        left_s = None if until_ns is None else (until_ns - time.time_ns()) / NS_PER_S
-        runtime.stay_paused(stream, left_s)
+        runtime.stay_paused(stream, until_ns)
     reloader.runtime = runtime
     return runtime
 

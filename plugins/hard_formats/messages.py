@@ -22,7 +22,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
-from hard.api import Annotation, Declared, SampleBatch, Sensor
+from hard.api import PLAUSIBLE_NS, Annotation, Declared, SampleBatch, Sensor
 from hard_formats import android, phyphox, plain, sensor_logger
 from hard_formats.names import safe_id
 from hard_formats.series import Contents, Format, Options, Refused, arrays
@@ -118,7 +118,9 @@ def decode_label(payload: bytes, named: str, t_received_ns: int) -> Decoded:
     if not label.isprintable() or "\ufffd" in label or len(label) > _MAX_LABEL_CHARACTERS:
         what = f"a printable text of at most {_MAX_LABEL_CHARACTERS} characters"
         raise Refused("bad_label", f"a label must be {what}: {payload[:80]!r}")
-    if type(t) is not int or not t_received_ns / _SAME_AGE <= t <= t_received_ns * _SAME_AGE:
+    now_ns = max(t_received_ns, PLAUSIBLE_NS)  # this machine's clock may not be set yet
+    is_given = t is not t_received_ns
+    if is_given and not (type(t) is int and now_ns / _SAME_AGE <= t <= now_ns * _SAME_AGE):
         raise Refused("bad_time", f"t of a label must be ns since 1970, not {t!r:.80}")
     stream = safe_id(named)
     return Decoded(stream, [Annotation(stream, t, label)], Counter(), None)

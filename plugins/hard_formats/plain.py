@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from hard.api import NS_PER_S
+from hard.api import NS_PER_S, PLAUSIBLE_NS
 from hard_formats.series import (
     NO_ROW,
     Contents,
@@ -55,8 +55,10 @@ def read(body: dict[str, Any], options: Options, t_received_ns: int | None) -> C
 def _check_time_unit(times: Iterable[Any], options: Options, t_received_ns: int | None) -> None:
     """Refuse stamps that are now only in another unit: they would be years away."""
     first = next((t for t in times if type(t) in {int, float} and t > 0), None)
-    if first is None or t_received_ns is None or options.clock != "epoch":
+    if first is None or options.clock != "epoch":
         return
+    if t_received_ns is None or t_received_ns < PLAUSIBLE_NS / _SAME_TIME:
+        return  # this machine's clock, by which they would be judged, is not set
     fits = [
         unit
         for unit, ns_per_unit in _NS_PER.items()

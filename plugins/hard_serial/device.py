@@ -40,8 +40,8 @@ class Device:
     ) -> None:
         """Take what the values are, and how far the wall clock is ahead of the monotonic one.
 
-        That is asked at the start, and again only when the device stalled: a step of the wall
-        clock in between does not tear the stream.
+        That is asked at the start, and again only when the device stalled or by `ask_wall`: a step
+        of the wall clock in between does not tear the stream.
         """
         self._framing = framing
         self._declared = declared
@@ -63,6 +63,10 @@ class Device:
         """The sampling rate as measured, None before it is known."""
         return self._clock.rate_hz
 
+    def ask_wall(self) -> None:
+        """Go by the wall clock as it is now: what it showed before could not be believed."""
+        self._wall_ahead_ns = self._ask_wall_ahead_ns()
+
     def feed(self, data: bytes, arrived_ns: int) -> Message:
         """Return what can be stamped now that `data` came at `arrived_ns` (monotonic)."""
         readings = self._framing.feed(data)
@@ -76,7 +80,7 @@ class Device:
         message = self._message(stamped, arrived_ns) if len(stamped.t) else []
         if self._clock.restarts > restarts:
             self.counts["restarted"] += 1
-            self._wall_ahead_ns = self._ask_wall_ahead_ns()
+            self.ask_wall()
         return message
 
     def _unread(self, arrived_ns: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from threading import Event
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -125,6 +126,10 @@ class SerialSource(Source[SerialConfig]):
     silent_after_s: ClassVar[float] = 5.0
     """A device that sends no byte for so long is mentioned; an Arduino needs half of it to boot."""
 
+    def __init__(self, name: str, config: SerialConfig, node: str = "hard") -> None:
+        super().__init__(name, config, node)
+        self._clock_was_set = Event()
+
     def run(self, emit: Emit, stop: Stop) -> None:
         """Read until `stop`; raise `SourceUnavailable` when the device is not there."""
         config = self.config
@@ -134,8 +139,12 @@ class SerialSource(Source[SerialConfig]):
             self.log.info("%s: reading %s at %d baud", self.name, port.path, config.speed)
             device = Device(framing, config.declared(framing), stream, _wall_ahead_ns)
             heard_ns = time.monotonic_ns()
+            self._clock_was_set.clear()
             while not stop.is_set():
                 data, arrived_ns = port.read()
+                if self._clock_was_set.is_set():
+                    self._clock_was_set.clear()
+                    device.ask_wall()
                 if data:
                     heard_ns = arrived_ns
                     message = device.feed(data, arrived_ns)
@@ -145,6 +154,10 @@ class SerialSource(Source[SerialConfig]):
                 elif arrived_ns - heard_ns >= self.silent_after_s * NS_PER_S:
                     heard_ns = arrived_ns
                     self.skip("silent", self._silence(port.path))
+
+    def clock_set(self) -> None:
+        """Stamp what comes from now on by the clock as it is now."""
+        self._clock_was_set.set()
 
     def _silence(self, path: str) -> str:
         opened = f"{path}: opened at {self.config.speed} baud"

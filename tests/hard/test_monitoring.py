@@ -26,7 +26,9 @@ class Told:
         self.bug = None
 
     def health(self):
-        return {"version": "1.2.3", "uptime_s": 7.5, "rss_mb": 90.0, "degraded": None}
+        return {"version": "1.2.3", "uptime_s": 7.5, "rss_mb": 90.0, "degraded": None} | {
+            "clock_unsynced": True
+        }
 
     def figures(self):
         if self.bug is not None:

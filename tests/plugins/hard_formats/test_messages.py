@@ -110,6 +110,12 @@ def test_a_label_alone_is_text_or_json(payload, label):
     check_message(result.message)
 
 
+def test_a_label_comes_through_while_this_machines_clock_is_not_set():
+    up_ns = 300 * 10**9
+    for payload, t in ((b"stairs", up_ns), (b'{"label": "stairs", "t": %d}' % T0, T0)):
+        assert decode_label(payload, "w", up_ns).message == [Annotation("w", t, "stairs")]
+
+
 @pytest.mark.parametrize(
     ("payload", "reason"),
     [

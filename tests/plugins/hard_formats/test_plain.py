@@ -1,5 +1,7 @@
 """The plain JSON in rows and in columns."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -90,6 +92,14 @@ def test_a_wrong_unit_of_time_is_refused_and_the_likely_one_named(t, configured,
 def test_an_old_recording_is_not_mistaken_for_another_unit():
     body = {"samples": [{"t": T0 - 20 * 365 * 86_400 * 10**9, "gyro": [1, 2, 3]}]}
     assert len(decoded(body).message) == 1
+
+
+@pytest.mark.parametrize("up_s", [10, 1500, 1_500_000])
+def test_while_this_machines_clock_is_not_set_no_unit_of_time_is_doubted(up_s):
+    for unit, ns in (("ns", 1), ("us", 10**3), ("ms", 10**6), ("s", 10**9)):
+        body = json.dumps({"samples": [{"t": T0 // ns, "gyro": [1, 2, 3]}]}).encode()
+        result = decode(body, Options(time_unit=unit), t_received_ns=up_s * 10**9)
+        assert result.message[0].t.tolist() == [T0 // ns * ns]
 
 
 def test_without_a_time_of_arrival_no_unit_of_time_is_doubted():

@@ -45,6 +45,17 @@ def test_a_step_of_the_wall_clock_does_not_tear_the_stream():
     assert 0 < after[0][0].t[0] - before[-1][0].t[-1] < S
 
 
+def test_a_clock_that_could_not_be_believed_is_left_once_it_was_set():
+    ahead = [AHEAD]
+    one = device(ahead_ns=lambda: ahead[-1])
+    before = sent(one, range(500))
+    ahead.append(AHEAD + 3600 * S)
+    one.ask_wall()
+    after = sent(one, range(500, 1000))
+    assert 3600 * S < after[0][0].t[0] - before[-1][0].t[-1] < 3601 * S
+    assert one.counts["restarted"] == 0
+
+
 def test_after_a_stall_the_wall_clock_is_asked_again():
     ahead = [AHEAD]
     one = device(ahead_ns=lambda: ahead[-1])

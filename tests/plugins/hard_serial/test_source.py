@@ -183,6 +183,16 @@ def test_a_device_that_prints_an_error_is_opened_anew(plug, start):
     assert run.source.counts["device_error"] == 1
 
 
+def test_it_reads_on_when_the_clock_was_set(plug, start):
+    imu = plug()
+    run = start(source_at(imu.path), imu)
+    before = run.next()[0]
+    run.source.clock_set()
+    after = run.next()[0]
+    assert 0 < after.t[0] - before.t[-1] < 10**9
+    assert run.source.counts["restarted"] == 0
+
+
 def test_it_stops_at_once_while_the_device_is_silent(plug, start):
     imu = plug()
     run = start(source_at(imu.path), imu)
