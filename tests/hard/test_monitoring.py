@@ -112,6 +112,7 @@ def test_the_figures_can_be_read_by_prometheus():
         ("hard_up", "home"): 0,
         ("hard_restarts_total", "phone"): 0,
         ("hard_restarts_total", "home"): 2,
+        ("hard_clock_unsynced",): 1,
         ("hard_ready",): 1,
     }
 
