@@ -24,6 +24,7 @@ from hard.commands import (
     service,
     setup,
     state,
+    top,
     trial,
 )
 
@@ -52,7 +53,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for group in (recordings, evaluation, live, daemon, state, setup, trial):
+for group in (recordings, evaluation, live, daemon, top, state, setup, trial):
     app.add_typer(group.app)
 app.add_typer(events.app, name="events")
 app.add_typer(setup.sources_app, name="sources")

@@ -42,6 +42,7 @@ __all__ = ["Pipeline", "PipelineThread", "Recorder"]
 
 EVIDENCE_S = 1.0
 CHECKPOINT_S = 60.0
+RECENT = 20
 
 _log = logging.getLogger(__name__)
 
@@ -144,6 +145,8 @@ class PipelineThread:
     ) -> None:
         self.name = "pipeline"
         self.events = 0
+        self.recent: tuple[Event, ...] = ()
+        """The last that were decided, the oldest first."""
         self.counts: Counter[str] = Counter()
         self.pulse = Pulse(hung_after_s)
         self.is_broken = False
@@ -176,6 +179,10 @@ class PipelineThread:
         """End once the inbox, which takes nothing more in, is dry; open bouts get `reason`."""
         self._reason = reason
         self._inbox.close()
+
+    def forget(self, stream: str) -> None:
+        """Show no event of a stream any more; from its own thread."""
+        self.recent = tuple(event for event in self.recent if event.stream != stream)
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the thread to end, at most `timeout_s`; return whether it has."""
@@ -317,6 +324,8 @@ class PipelineThread:
                 why = f": {event.reason}" if event.reason else ""
                 _log.log(level, "stream %s: %s%s", event.stream, event.status, why)
         self.events += len(events)
+        if events:
+            self.recent = (*self.recent, *events)[-RECENT:]
         streams = [*self._pipeline.evicted(), *streams, *(event.stream for event in events)]
         for stream in dict.fromkeys(streams):
             state = self._pipeline.state(stream)

@@ -52,7 +52,7 @@ from hard.wallclock import WallClock
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-    from hard.api import Description
+    from hard.api import Description, Event
     from hard.eventlog import EventLog
     from hard.summaries import SummaryBoard
 
@@ -89,6 +89,13 @@ class RuntimeOptions:
     inbox_messages: int = 1024
     inbox_samples: int = 2_000_000
     from_oldest: Collection[str] = ()
+
+
+def _told(event: Event) -> dict[str, Any]:
+    """Return what `hard top` shows of an event."""
+    names = ("stream", "activity", "status", "reason")
+    shown = {name: getattr(event, name) for name in names}
+    return {"event_type": event.kind, "t_decided_ns": event.t_decided, **shown}
 
 
 @cache
@@ -237,6 +244,7 @@ class Runtime:
         recorder = self._recorder
         return {
             "events": self._pipe.events,
+            "recent": [_told(event) for event in self._pipe.recent],
             "known_streams": self._inbox.known_streams,
             "streams": [
                 {
@@ -263,7 +271,7 @@ class Runtime:
         if state is None:
             return {"status": None, "activity": None}
         names = ("status", "activity", "confidence", "since", "reason", "model")
-        shown = {name: getattr(state, name) for name in names}
+        shown = {name: getattr(state, name) for name in names} | {"probs": dict(state.probs)}
         if state.status == "paused":
             left_s = self._inbox.pause_left_s(state.stream)
             shown["resumes_in_s"] = None if left_s is None else round(left_s, 1)
@@ -485,6 +493,7 @@ class Runtime:
             self._pipeline.forget(stream)
             self._states.forget(stream)
             self._inbox.forget(stream)
+            self._pipe.forget(stream)
             if self._summaries is not None:
                 self._summaries.forget(stream)
             return {}

@@ -17,6 +17,7 @@ COMMANDS = [
     "run",
     "record",
     "status",
+    "top",
     "label",
     "calibrate",
     "pause",
