@@ -56,6 +56,7 @@ LAYERS = (
         "commands.service",
         "commands.setup",
         "commands.state",
+        "commands.top",
         "commands.trial",
     },
     {"cli"},
