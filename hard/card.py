@@ -6,6 +6,7 @@ a card.  Training writes cards, conditioning, windowing, classifier and decision
 
 from __future__ import annotations
 
+import contextlib
 import json
 from importlib import resources
 from pathlib import Path
@@ -25,7 +26,12 @@ __all__ = [
     "ModelRefused",
     "Provenance",
     "Usual",
-    "installed_beside",
+    "bundled",
+    "installed",
+    "installed_card",
+    "is_bundled",
+    "is_path",
+    "others_beside",
 ]
 
 Channel = Literal["accel_x", "accel_y", "accel_z", "gyro_x", "gyro_y", "gyro_z"]
@@ -214,7 +220,7 @@ class ModelCard(_Model):
         except OSError as error:
             raise ModelRefused(
                 f"{path}: no model card there ({error.strerror}); bundled models: "
-                f"{', '.join(bundled()) or 'none'}"
+                f"{', '.join(bundled()) or 'none'}; those that are installed: hard models list"
             ) from error
         except ValidationError as error:
             faults = "; ".join(
@@ -249,15 +255,51 @@ def bundled() -> list[str]:
     return sorted(p.stem for p in _models_folder().glob("*.json"))
 
 
-def installed_beside(name_or_path: str | Path) -> list[str]:
-    """Return the models there are, as `ModelCard.load` takes them: bundled, and beside a card."""
+def is_bundled(name_or_path: str | Path) -> bool:
+    """Tell whether a model came with the package, whose files are its installer's to answer for."""
+    return _card_path(name_or_path).parent == _models_folder()
+
+
+def is_path(name: str) -> bool:
+    """Tell whether a model is given by its path: with a folder or an ending."""
+    return Path(name).suffix in {".json", ".tflite"} or len(Path(name).parts) > 1
+
+
+def installed_card(folder: Path, name: str) -> Path:
+    """Return the card of a model in a folder of installed ones, there or not."""
+    return folder / name / f"{name}.json"
+
+
+def installed(folder: Path | None) -> list[Path]:
+    """Return the cards of the models in a folder of installed ones, which may be missing.
+
+    Raises OSError where it can't be read.
+    """
+    if folder is None:
+        return []
+    try:
+        names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    except FileNotFoundError:
+        return []
+    cards = (installed_card(folder, name) for name in names)
+    return [card for card in cards if card.is_file()]
+
+
+def others_beside(name_or_path: str | Path, folder: Path | None) -> list[str]:
+    """Return the models there are: bundled, beside a card, and installed in `folder`.
+
+    Each as `ModelCard.load` takes it.
+    """
     card = _card_path(name_or_path)
     beside = [] if card.parent == _models_folder() else sorted(card.parent.glob("*.json"))
-    return [*bundled(), *(str(path) for path in beside if path.with_suffix(".tflite").is_file())]
+    with contextlib.suppress(OSError):  # of no use then
+        beside += installed(folder)
+    whole = (path for path in dict.fromkeys(beside) if path.with_suffix(".tflite").is_file())
+    return [*bundled(), *map(str, whole)]
 
 
 def _card_path(name_or_path: str | Path) -> Path:
     given = Path(name_or_path)
-    if given.suffix in {".json", ".tflite"} or len(given.parts) > 1:
+    if is_path(str(name_or_path)):
         return given.with_suffix(".json")
     return _models_folder() / f"{given.name}.json"

@@ -20,6 +20,7 @@ from hard.commands import (
     events,
     home_assistant,
     live,
+    models,
     recordings,
     service,
     setup,
@@ -56,6 +57,7 @@ app = typer.Typer(
 for group in (recordings, evaluation, live, daemon, top, state, setup, trial):
     app.add_typer(group.app)
 app.add_typer(events.app, name="events")
+app.add_typer(models.app, name="models")
 app.add_typer(setup.sources_app, name="sources")
 app.add_typer(service.app, name="service")
 app.add_typer(home_assistant.app, name="ha")
@@ -75,7 +77,11 @@ def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version  # noqa: PLC0415
 
-        typer.echo(f"hard {version('hard-daemon')}")
+        from hard.card import ModelCard, bundled  # noqa: PLC0415
+        from hard.proofs import runtime  # noqa: PLC0415
+
+        identities = (ModelCard.load(name)[0].identity for name in bundled())
+        typer.echo(f"hard {version('hard-daemon')}\n{runtime()}\n{', '.join(identities)}")
         raise typer.Exit
 
 
@@ -92,7 +98,13 @@ def options(
         typer.Option("-v", "--verbose", callback=_verbose, expose_value=False, help="Log more."),
     ] = False,
     version: Annotated[  # noqa: ARG001 - handled by its callback
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=_version,
+            is_eager=True,
+            help="Print the versions of hard, runtime and models.",
+        ),
     ] = False,
 ) -> None:
     """Take the options that stand before the command."""

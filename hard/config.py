@@ -1,7 +1,7 @@
 """The configuration file: TOML, read whole, every error at once with file, line and key.
 
     [hard]            node, state_dir, bounds
-    [model]           name: a bundled model or the path of a card
+    [model]           name: a bundled or installed model, or the path of a card
     [decision]        what trades delay against false events
     [[streams]]       match = "glob": another model or axes for some streams; first match wins
     [sources.NAME]    plugin = "...", and that plugin's options
@@ -35,13 +35,14 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationError,
     ValidationInfo,
     model_validator,
 )
 
 from hard import systemd
-from hard.card import ModelCard, ModelRefused
+from hard.card import ModelCard, ModelRefused, bundled, installed_card, is_path
 from hard.conditioning import DEVICE_AXES, Axes, turn_of
 from hard.decision import UNKNOWN, DecisionSettings
 from hard.eventrows import Bounds
@@ -60,11 +61,17 @@ __all__ = [
     "Configuration",
     "Record",
     "Settings",
+    "checked",
+    "kept_in",
     "load",
     "state_folder",
     "unusable_folder",
 ]
 
+SERVICE = Path("/etc/hard/hard.toml")
+"""The configuration of the service; its instances have theirs beside it."""
+MODELS = "models"
+"""The folder of installed models, in the state directory."""
 DEFAULT_MODEL = "pocket"
 _NAME = r"^[A-Za-z0-9_-]{1,64}$"
 _SECRET = re.compile(r"password|token|secret", re.IGNORECASE)
@@ -101,8 +108,7 @@ def _folder(path: Path, info: ValidationInfo) -> Path:
 
 def _model(name: str, info: ValidationInfo) -> str:
     """Place a model that is given by its path (`ModelCard.load`): with a folder or an ending."""
-    is_path = Path(name).suffix in {".json", ".tflite"} or len(Path(name).parts) > 1
-    return str(_placed(Path(name), info.context or Path())) if is_path else name
+    return str(_placed(Path(name), info.context or Path())) if is_path(name) else name
 
 
 Folder = Annotated[Path, Field(strict=False), AfterValidator(_folder)]
@@ -140,7 +146,7 @@ class Log(_Table):
 class Model(_Table):
     """`[model]`: the model of every stream that no `[[streams]]` entry matches."""
 
-    name: ModelName = Field(default=DEFAULT_MODEL, description="bundled model, or path of a card")
+    name: ModelName = Field(default=DEFAULT_MODEL, description="a model's name, or path of a card")
 
 
 def _rotation(axes: Axes) -> Axes:
@@ -160,7 +166,7 @@ class StreamRule(_Table):
     name: str | None = Field(
         default=None, min_length=1, max_length=64, description="for people: in Home Assistant"
     )
-    model: ModelName | None = Field(default=None, description="bundled model, or path of a card")
+    model: ModelName | None = Field(default=None, description="name, or path of a card")
     placement: str | None = Field(default=None, description="where it is worn; told if untrained")
     axes: Annotated[tuple[str, str, str], Field(strict=False), AfterValidator(_rotation)] = Field(
         default=DEVICE_AXES, description="the device's axes along the model's x, y and z"
@@ -264,6 +270,37 @@ class Settings(_Table):
     sinks: dict[Annotated[str, Field(pattern=_NAME)], dict[str, Any]] = {}
     record: Record | None = None
     metrics: Metrics | None = None
+    _models_folder: Path | None = PrivateAttr(default=None)
+
+    @property
+    def models_folder(self) -> Path | None:
+        """Where models are installed that are not bundled; None without a state directory."""
+        return self._models_folder
+
+    def with_models_in(self, folder: Path) -> Settings:
+        """Return these settings with each model that is installed in `folder` by its path."""
+        self._models_folder = folder
+        rules = [
+            rule
+            if rule.model is None
+            else rule.model_copy(update={"model": self.located(rule.model)})
+            for rule in self.streams
+        ]
+        model = self.model.model_copy(update={"name": self.located(self.model.name)})
+        return self.model_copy(update={"model": model, "streams": rules})
+
+    def located(self, model: str) -> str:
+        """Return a model as `ModelCard.load` takes it: one that is installed by its path.
+
+        Bundled ones go first, so that an installed one can't pass for them.
+        """
+        if self._models_folder is None or is_path(model) or model in bundled():
+            return model
+        card = installed_card(self._models_folder, model)
+        try:
+            return str(card) if card.is_file() else model
+        except OSError:
+            return str(card)  # reading it will say why not
 
     def about(self, stream: str) -> dict[str, Any]:
         """Return what a recording says of how its stream was understood."""
@@ -356,13 +393,21 @@ def load(path: Path | None, needs: Collection[str] = ()) -> Configuration:
         if path.exists() and not path.is_file():
             raise ConfigError(f"{path}: no regular file: name the configuration file")
         text = path.read_text("utf-8")
-        table = tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:  # tomllib's own, of the encoding, of its depth
+    except ValueError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    return checked(path, text, needs)
+
+
+def checked(path: Path, text: str, needs: Collection[str] = ()) -> Configuration:
+    """Check a text that is, or will be, the configuration file `path`; otherwise like `load`."""
+    try:
+        table = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # tomllib's own, of its depth
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     folder = Path(os.path.normpath(path.absolute())).parent  # as short as sockets want it
-    settings, faults = _settings(table, folder)
+    settings, faults = _settings(table, folder, path)
     made: dict[str, dict[str, Any]] = {}
     for group in ("sources", "sinks"):
         made[group] = _instances(group, settings, folder, faults)
@@ -389,7 +434,25 @@ def state_folder(path: Path) -> Path | None:
         return None
 
 
-def _settings(table: dict[str, Any], folder: Path) -> tuple[Settings, list[tuple[str, str]]]:
+def kept_in(own: Path | None, path: Path) -> Path | None:
+    """Return where the daemon of a configuration keeps its state; None where it keeps none.
+
+    That is as configured (`own`), else where systemd tells this service, else where it would tell
+    the one that runs with this configuration.
+    """
+    return own or systemd.state_directory() or _service_state(path.absolute())
+
+
+def _service_state(config: Path) -> Path | None:
+    if config.parent != SERVICE.parent:
+        return None
+    instance = "" if config == SERVICE else f"-{config.stem}"
+    return Path(f"/var/lib/hard{instance}")
+
+
+def _settings(
+    table: dict[str, Any], folder: Path, path: Path
+) -> tuple[Settings, list[tuple[str, str]]]:
     """Return what can be used of a configuration in `folder`, and (key, what is wrong with it)."""
     try:
         settings = Settings.model_validate(table, context=folder)
@@ -398,6 +461,8 @@ def _settings(table: dict[str, Any], folder: Path) -> tuple[Settings, list[tuple
         # The plugins' tables can be checked all the same.
         parts = {k: v for k, v in table.items() if k in {"sources", "sinks"} and _is_tables(v)}
         return Settings.model_validate({} if _name_faults(faults) else parts), faults
+    if state := kept_in(settings.hard.state_dir, path):
+        settings = settings.with_models_in(state / MODELS)
     return settings, _model_faults(settings)
 
 

@@ -6,7 +6,6 @@ changed by looking.  Called by the command line only.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import queue
@@ -18,6 +17,7 @@ from hard import control, plugins, systemd
 from hard.api import NS_PER_S, PLAUSIBLE_NS, Found, Source, Stage
 from hard.card import ModelRefused
 from hard.config import ConfigError, Configuration, load, unusable_folder
+from hard.configfile import toml_value
 from hard.wallclock import SYNCHRONISE, synchronised
 
 if TYPE_CHECKING:
@@ -92,14 +92,14 @@ def _configured(
 
 
 def _model(name: str) -> Stage:
-    """Load a model: hash, operators, golden window."""
-    from hard.classifier import TFLiteClassifier  # noqa: PLC0415 - heavy
+    """Let a model prove itself in another process: hash, operators, golden window."""
+    from hard.classifier import prove  # noqa: PLC0415 - heavy
 
     try:
-        card = TFLiteClassifier.load(name).card
+        identity = prove(name)
     except ModelRefused as error:
         return Stage("golden window", ok=False, detail=str(error), remedy="install the model again")
-    return Stage("golden window", ok=True, detail=f"{card.identity} computes what its card says")
+    return Stage("golden window", ok=True, detail=f"{identity} computes what its card says")
 
 
 def _state(folder: Path | None) -> Stage:
@@ -241,7 +241,7 @@ def scan_sources(timeout_s: float, progress: Callable[[str], None]) -> Iterator[
 
 
 def settings_toml(plugin: str, settings: Mapping[str, Any]) -> str:
-    """Return a source's table for the configuration file; JSON's values are TOML's here.
+    """Return a source's table for the configuration file.
 
     >>> print(settings_toml("serial", {"port": "/dev/ttyUSB0", "baud": 9600}))
     [sources.serial]
@@ -250,5 +250,5 @@ def settings_toml(plugin: str, settings: Mapping[str, Any]) -> str:
     baud = 9600
     """
     table = {"plugin": plugin, **settings}
-    rows = (f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items())
+    rows = (f"{key} = {toml_value(value)}" for key, value in table.items())
     return "\n".join([f"[sources.{plugin}]", *rows])

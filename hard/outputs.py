@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,10 +26,11 @@ __all__ = ["PlainCsv", "Plot", "PredictionsCsv", "written_aside"]
 
 
 @contextmanager
-def written_aside(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+def written_aside(path: Path, mode: str = "w", permissions: int | None = None) -> Iterator[IO[Any]]:
     """Open a file beside `path` that takes its place when the block ends without an error.
 
-    Follows symbolic links; raises OSError for what is there and no regular file.
+    Its permissions are those given, else those of what was there.  Follows symbolic links; raises
+    OSError for what is there and no regular file.
     """
     path = path.resolve()
     if path.exists() and not path.is_file():
@@ -37,12 +38,24 @@ def written_aside(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     aside = path.with_name(f".{path.name}.part")
     try:
         with open(aside, mode, encoding=None if "b" in mode else "utf-8") as file:  # noqa: PTH123 - mode is any
+            _permit(file.fileno(), path, permissions)
             yield file
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _permit(descriptor: int, path: Path, permissions: int | None) -> None:
+    """Give a new file owner and permissions of the one that it will replace, or those given."""
+    with suppress(FileNotFoundError):
+        before = path.stat()
+        with suppress(PermissionError):  # only root may give files to others
+            os.fchown(descriptor, before.st_uid, before.st_gid)
+        os.fchmod(descriptor, before.st_mode & 0o777)
+    if permissions is not None:
+        os.fchmod(descriptor, permissions)
 
 
 class PredictionsCsv:

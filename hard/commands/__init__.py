@@ -5,6 +5,7 @@
     live         run, record
     daemon       status, label, calibrate: what is asked of the running daemon
     events       events, events redeliver
+    models       models list, verify, install, set
     state        forget, backup, restore
     setup        check, doctor, sources scan, plugins, schema
     trial        simulate, bench

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hard.config import Configuration, Settings
     from hard.eventlog import EventLog
     from hard.pipeline import Choice
+    from hard.proofs import Proofs
 
 __all__ = [
     "PLACES",
@@ -29,6 +30,7 @@ __all__ = [
     "event_log",
     "loaded",
     "log_path",
+    "state_kept",
 ]
 
 PLACES = (Path("hard.toml"), Path("/etc/hard/hard.toml"))
@@ -75,20 +77,18 @@ def loaded(path: Path | None, needs: Collection[str] = ()) -> Configuration:
         fail(error, BAD_CONFIGURATION)
 
 
-def _service_state(config: Path) -> Path | None:
-    """Return the StateDirectory= of the service that runs with a configuration, None if none."""
-    if config.parent != PLACES[-1].parent:
-        return None
-    instance = "" if config == PLACES[-1] else f"-{config.stem}"
-    return Path(f"/var/lib/hard{instance}")
+def state_kept(config: Path) -> Path | None:
+    """Return where the daemon of a configuration keeps its state, though it has errors by now."""
+    from hard.config import kept_in, state_folder  # noqa: PLC0415
+
+    return kept_in(state_folder(config), config)
 
 
 def log_path(config: Path) -> Path:
     """Return the event log of a configuration, whether it is there or not; exit without one."""
-    from hard import systemd  # noqa: PLC0415
+    from hard.config import kept_in  # noqa: PLC0415
 
-    own = loaded(config).settings.hard.state_dir
-    folder = own or systemd.state_directory() or _service_state(config.absolute())
+    folder = kept_in(loaded(config).settings.hard.state_dir, config)
     if folder is None:
         fail(f"{config}: hard.state_dir: missing: without it nothing is kept", BAD_CONFIGURATION)
     return folder / "events.db"
@@ -111,9 +111,16 @@ def event_log(settings: Settings, state_folder: Path | None) -> EventLog:
 class Models:
     """Gives every stream its model and decision settings; each model is loaded once."""
 
-    def __init__(self, settings: Settings, only: str | None = None) -> None:
-        """Take the models from `settings`, or `only` this one for all streams."""
-        self._settings, self._only = settings, only
+    def __init__(
+        self, settings: Settings, only: str | None = None, proofs: Proofs | None = None
+    ) -> None:
+        """Take the models from `settings`, or `only` this one for all streams.
+
+        With `proofs` a model that might end this process is not loaded before one of its own has
+        survived it.
+        """
+        self._settings, self._proofs = settings, proofs
+        self._only = None if only is None else settings.located(only)
         self._loaded: dict[str, TFLiteClassifier] = {}
         self._spare: set[str] = set()  # models that were found for streams without a gyroscope
         self._told: set[tuple[str, str]] = set()
@@ -123,20 +130,44 @@ class Models:
         from hard.classifier import TFLiteClassifier  # noqa: PLC0415
 
         if name not in self._loaded:
+            if self._proofs is not None:
+                self._proofs.demand(name)
             model = TFLiteClassifier.load(name)
             self._settings.decision.over(model.card)
             self._loaded[name] = model
         return self._loaded[name]
 
     def load_all(self) -> None:
-        """Let every configured model prove itself now."""
+        """Let every configured model prove itself now, and what might take its place."""
         for name in self.names():
             self.load(name)
+        self._prove_spares()
+
+    def _prove_spares(self) -> None:
+        """Let models for streams without a gyroscope prove themselves; say which can't be used.
+
+        Not when such a stream comes: the others would have to wait.
+        """
+        from hard.card import ModelRefused  # noqa: PLC0415
+
+        proofs = self._proofs
+        if proofs is None:
+            return
+        for name in self.names():
+            if not self.load(name).card.input.uses_gyro:
+                continue
+            for spare in self._spares(name):
+                try:
+                    proofs.demand(spare)
+                except ModelRefused as error:
+                    self._tell("*", f"without a gyroscope can't use a model: {error}")
 
     def names(self) -> list[str]:
-        """Return what the models are called in the configuration."""
-        rules = [] if self._only else [r.model for r in self._settings.streams if r.model]
-        return [self._only or self._settings.model.name, *rules]
+        """Return the models of the configuration, as `load` takes them."""
+        if self._only:
+            return [self._only]
+        rules = [rule.model for rule in self._settings.streams if rule.model]
+        return [self._settings.model.name, *rules]
 
     def identities(self) -> list[str]:
         """Return name and hash of the models in use."""
@@ -174,20 +205,16 @@ class Models:
         """Return what to use where a stream has no gyroscope, None where nothing is installed.
 
         That is a model of the same placement as the one `wanted` (else the configured one) that
-        needs none, one of the same frame first; it is looked for among the bundled ones and beside
-        that card.
+        needs none, one of the same frame first; it is looked for among the bundled and installed
+        ones and beside that card.
         """
-        from hard.card import ModelCard, ModelRefused, installed_beside  # noqa: PLC0415
+        from hard.card import ModelRefused  # noqa: PLC0415
 
         name = wanted or self._only or self._settings.model_for(stream)
         meant = self.load(name).card
-        found: list[tuple[bool, str]] = []
-        for other in installed_beside(name):
-            with contextlib.suppress(ModelRefused):  # not the one that was asked for
-                card, _ = ModelCard.load(other)
-                if card.placement == meant.placement and not card.input.uses_gyro:
-                    found.append((card.input.frame != meant.input.frame, other))
-        for _, other in sorted(found):
+        for other in self._spares(name):
+            if self._proofs is not None and other not in self._proofs:
+                continue  # refused, or there since after the start
             try:
                 model = self.load(other)
             except ModelRefused as error:
@@ -199,6 +226,19 @@ class Models:
             return model, self._settings.decision
         return None
 
+    def _spares(self, name: str) -> list[str]:
+        """Return the models that may stand in for one where there is no gyroscope, best first."""
+        from hard.card import ModelCard, ModelRefused, others_beside  # noqa: PLC0415
+
+        meant = self.load(name).card
+        found: list[tuple[bool, str]] = []
+        for other in others_beside(name, self._settings.models_folder):
+            with contextlib.suppress(ModelRefused):  # not the one that was asked for
+                card, _ = ModelCard.load(other)
+                if card.placement == meant.placement and not card.input.uses_gyro:
+                    found.append((card.input.frame != meant.input.frame, other))
+        return [other for _, other in sorted(found)]
+
     def renewed(self, settings: Settings) -> Models:
         """Return the models of other settings; what has not changed since is not loaded again.
 
@@ -206,9 +246,8 @@ class Models:
         Raises `ModelRefused`.
         """
         from hard.card import ModelCard  # noqa: PLC0415
-        from hard.classifier import prove  # noqa: PLC0415
 
-        after = Models(settings, self._only)
+        after = Models(settings, self._only, self._proofs)
         after._told, after._spare = self._told, self._spare
         for name in dict.fromkeys(after.names()):
             card, path = ModelCard.load(name)
@@ -217,8 +256,8 @@ class Models:
             if known is not None and known.card == card and _is_sound(path, card.sha256):
                 after._loaded[name] = known
             else:
-                prove(name)
                 after.load(name)
+        after._prove_spares()
         for name in self._spare & self._loaded.keys():
             after._loaded.setdefault(name, self._loaded[name])
         return after

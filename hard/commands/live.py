@@ -75,6 +75,7 @@ def _run_daemon(
     from hard.commands.reloading import Reloader  # noqa: PLC0415
     from hard.config import ConfigError  # noqa: PLC0415
     from hard.plugins import create  # noqa: PLC0415
+    from hard.proofs import Proofs  # noqa: PLC0415
 
     if logging.getLogger().level == logging.WARNING:
         logging.getLogger().setLevel(logging.INFO)  # a service tells what it does
@@ -84,7 +85,8 @@ def _run_daemon(
     sinks: dict[str, Any] = dict(configuration.sinks)
     if stdout:
         sinks["--stdout"] = create("sinks", "--stdout", {"plugin": "stdout"}, settings.hard.node)
-    models = Models(settings)
+    folder = settings.hard.state_dir or systemd.state_directory()
+    models = Models(settings, proofs=Proofs(folder))
     try:
         token = None if settings.metrics is None else settings.metrics.token()
         models.load_all()  # before READY
@@ -92,7 +94,6 @@ def _run_daemon(
         fail(error, BAD_CONFIGURATION)
     if asked:
         return 0
-    folder = settings.hard.state_dir or systemd.state_directory()
     reloader = Reloader(config, configuration, models, needs, _options)
     recorder = _recorder(config, settings, folder, reloader.about_stream)
     log = event_log(settings, folder)

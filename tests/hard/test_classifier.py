@@ -1,7 +1,5 @@
 """The model is used only after everything about it was found right."""
 
-import hashlib
-import json
 import os
 import struct
 import subprocess
@@ -12,21 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hard.card import ModelCard, ModelRefused
+from hard.card import ModelRefused
 from hard.classifier import TFLiteClassifier, operator_codes, prove, runtime_name
-
-CARD, MODEL_PATH = ModelCard.load("pocket")
-MODEL = MODEL_PATH.read_bytes()
-
-
-def installed(folder, model=MODEL, name="pocket", **fields):
-    """Write a model beside a card that is right about its hash; return the card's path."""
-    card = json.loads(MODEL_PATH.with_suffix(".json").read_text())
-    card |= {"sha256": hashlib.sha256(model).hexdigest(), **fields}
-    (folder / f"{name}.tflite").write_bytes(model)
-    path = folder / f"{name}.json"
-    path.write_text(json.dumps(card))
-    return path
+from tests.models import CARD, MODEL, mutated
+from tests.models import written as installed
 
 
 def refused(path, told):
@@ -241,20 +228,6 @@ def loads(folder, models):
     assert len(outcomes) == len(paths), done.stderr[-2000:]
     assert "raised" not in outcomes, done.stderr[-2000:]
     return outcomes
-
-
-def mutated(seed):
-    """Return the bundled model with a few bytes or a stretch of it changed."""
-    rng = np.random.default_rng(seed)
-    model = bytearray(MODEL)
-    if seed % 3 == 0:
-        at = int(rng.integers(0, len(model) - 64))
-        model[at : at + 64] = rng.bytes(64)
-    # Most of a model are its weights; what holds it together is at the two ends.
-    reach = len(model) if seed % 2 else 2000
-    for at in rng.integers(0, reach, int(rng.integers(1, 12))).tolist():
-        model[at if seed % 5 else -at] = int(rng.integers(0, 256))
-    return bytes(model)
 
 
 def test_mutated_models_are_refused_or_pass_their_golden_window(tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hard.card import ModelCard, bundled
 from tests.hard.commands.calling import hard
 
 COMMANDS = [
@@ -34,6 +35,10 @@ COMMANDS = [
     "bench",
     "events",
     "events redeliver",
+    "models list",
+    "models verify",
+    "models install",
+    "models set",
     "sources scan",
     "service status",
     "service logs",
@@ -89,5 +94,10 @@ def completed(line):
     return asked.stdout.split()
 
 
-def test_the_version_is_told():
-    assert re.fullmatch(r"hard \d+\.\d+\.\d+\n", hard("--version").stdout)
+def test_the_versions_of_daemon_runtime_and_models_are_told():
+    daemon, runtime, models = hard("--version").stdout.splitlines()
+    assert re.fullmatch(r"hard \d+\.\d+\.\d+", daemon)
+    assert re.fullmatch(
+        r"(tflite-runtime|ai-edge-litert) [\d.]+, numpy [\d.]+, Python [\d.]+", runtime
+    )
+    assert models.split(", ") == [ModelCard.load(name)[0].identity for name in bundled()]
