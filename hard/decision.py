@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, starmap
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
@@ -324,44 +324,41 @@ class Decision:
 
     def _see(self, batch: PredictionBatch, part: slice) -> list[Event]:
         """Take windows that nothing ends between; judge those whose posteriors that settles."""
-        seen, likelihoods = self._weigh(batch, part)
+        seen, likelihood = self._weigh(batch, part)
         self._owed += seen
         ends = [one.t_end for one in seen]
         self._last_end, self._last_segment = ends[-1], self._segment
-        now, final = self._smoother.feed(np.array(likelihoods), ends)
+        now, final = self._smoother.feed(likelihood, ends)
         self._follow_guess(seen, now.tolist())
         return self._judge(final, ends[len(ends) - len(final) :])
 
-    def _weigh(self, batch: PredictionBatch, part: slice) -> tuple[list[_Seen], list[list[float]]]:
+    def _weigh(
+        self, batch: PredictionBatch, part: slice
+    ) -> tuple[list[_Seen], NDArray[np.float64]]:
         """Return windows of a batch, and how likely each is under each state."""
-        windows, novelty, n = batch.windows, batch.novelty, part.stop - part.start
+        windows, n = batch.windows, part.stop - part.start
+        novelty = None if batch.novelty is None else batch.novelty.part(part)
+        likelihood, gates = self._evidence.weigh(batch.probs[part], novelty)
+        # A window speaks for its centre ± half a stride, the first of a run from its start on.
+        t_start, t_end = windows.t_start[part], windows.t_end[part]
+        run_start, half = windows.run_start[part], self._stride_ns // 2
+        middle = (t_start + t_end) // 2
+        begin = np.where(t_start < run_start + self._stride_ns, run_start, middle - half)
         rows = zip(
-            windows.t_start[part].tolist(),
-            windows.t_end[part].tolist(),
-            windows.run_start[part].tolist(),
+            np.maximum(begin, self._left_ns).tolist(),
+            (middle + half).tolist(),
+            t_start.tolist(),
+            t_end.tolist(),
             windows.coverage[part].tolist(),
+            (None,) * n if novelty is None else novelty.spread.tolist(),
             batch.probs[part].tolist(),
-            (0.0,) * n if novelty is None else novelty.distance[part].tolist(),
-            (0.0,) * n if novelty is None else novelty.turn[part].tolist(),
-            (None,) * n if novelty is None else novelty.spread[part].tolist(),
+            likelihood.tolist(),
+            gates,
+            (0.0,) * n if novelty is None else novelty.distance.tolist(),
+            (0.0,) * n if novelty is None else novelty.turn.tolist(),
             strict=True,
         )
-        seen, likelihoods = [], []
-        half = self._stride_ns // 2
-        for t_start, t_end, run_start, coverage, probs, distance, turn, spread in rows:
-            # A window speaks for its centre ± half a stride, the first of a run from its start on.
-            middle = (t_start + t_end) // 2
-            begin = run_start if t_start < run_start + self._stride_ns else middle - half
-            begin, end = max(begin, self._left_ns), middle + half
-            likelihood, gate = self._evidence.weigh(probs, distance, turn, spread)
-            likelihoods.append(likelihood)
-            seen.append(
-                _Seen(
-                    *(begin, end, t_start, t_end, coverage, spread, probs, likelihood),
-                    *(gate, distance, turn),
-                )
-            )
-        return seen, likelihoods
+        return list(starmap(_Seen, rows)), likelihood
 
     def _follow_guess(self, seen: list[_Seen], now: list[list[float]]) -> None:
         """Note the best guess of now, and since when it is that."""

@@ -1,4 +1,4 @@
-"""One window's evidence: how likely it is under each state, and which gate spoke.
+"""The evidence of windows: how likely each is under each state, and which gate spoke.
 
 Pure, one per stream, called by the decision layer alone.  The states are the model's labels,
 `still` where the model knows postures, and `unknown`.
@@ -7,18 +7,20 @@ Pure, one per stream, called by the decision layer alone.  The states are the mo
 from __future__ import annotations
 
 import math
-from collections import deque
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
 
 from hard.api import NS_PER_S
 from hard.card import STILL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from numpy.typing import NDArray
 
     from hard.card import ModelCard
+    from hard.novelty import Novelty
 
-__all__ = ["UNKNOWN", "Evidence", "Gate", "Weighed", "transition_matrix"]
+__all__ = ["UNKNOWN", "Evidence", "Gate", "transition_matrix"]
 
 UNKNOWN = "unknown"
 
@@ -40,13 +42,6 @@ _QUIET_M_S2 = 0.3
 """More than any sensor's noise and less than any motion."""
 
 
-class Weighed(NamedTuple):
-    """The likelihood of each state, unknown last, and the gate that spoke, if any."""
-
-    likelihood: list[float]
-    gate: Gate | None
-
-
 class Evidence:
     """Weighs the windows of one stream, in order.
 
@@ -65,57 +60,74 @@ class Evidence:
         self._novelty = novelty or math.inf
         self._off_body_after_ns = round(off_body_after_s * NS_PER_S)
         stride_s = card.input.stride_samples / card.input.sampling_rate_hz
-        self._spreads: deque[float] = deque(maxlen=math.ceil(_FLAT_S / stride_s))
+        self._spreads = np.empty(math.ceil(_FLAT_S / stride_s) - 1)  # of the windows before
         self.reset()
 
     def reset(self) -> None:
         """Forget the past."""
-        self._spreads.clear()
+        self._spreads.fill(np.nan)
         self._flat = True  # until it moves
         self._rest_since: int | None = None
         self._rest_low = self._rest_high = 0.0
 
     def weigh(
-        self,
-        probs: Sequence[float],
-        distance: float,
-        turn: float,
-        spread: float | None,
-    ) -> Weighed:
-        """Weigh one window: the model's probabilities of labels (and still), and its novelty."""
-        likelihood = [*probs, *(0.0,) * (self._n - len(probs)), _UNSAID]
-        gate: Gate | None = None
-        if self._still is not None and spread is not None and self._is_flat(spread):
-            resting = sum(likelihood[i] for i in self._postures)
-            if resting > 0.0:
-                gate = "flat"
-                likelihood[self._still] += resting
-                for i in self._postures:
-                    likelihood[i] = 0.0
-        if distance > self._novelty:
-            gate = "unfamiliar"
-        elif turn > self._novelty:
-            gate = "turned"
-        elif max(likelihood) < self._unknown_below:
-            gate = "unsure"
-        if gate is not None and gate != "flat":
-            if gate != "turned":  # the further off, the less the model's word counts
-                doubt = _DOUBTED if gate == "unsure" else (self._novelty / distance) ** 2
-                likelihood = [p * doubt for p in likelihood]
-            likelihood[-1] = _SAID
-        return Weighed(likelihood, gate)
+        self, probs: NDArray[np.float64], novelty: Novelty | None
+    ) -> tuple[NDArray[np.float64], list[Gate | None]]:
+        """Weigh windows: the model's probabilities float64[w, labels or states], and their novelty.
 
-    def _is_flat(self, spread: float) -> bool:
-        """Tell whether nothing moves it; what once lay flat has to move visibly."""
-        self._spreads.append(spread)
-        if spread > _QUIET_M_S2:
-            self._flat = False
-            return False
-        high, low = max(self._spreads), min(self._spreads)
-        settled = len(self._spreads) == self._spreads.maxlen
-        ratio = _MOVED_RATIO if self._flat else _FLAT_RATIO
-        self._flat = high <= _QUIET_M_S2 and high <= ratio * low and (self._flat or settled)
-        return self._flat
+        Returns how likely each is under each state, float64[w, states + 1], unknown last, and the
+        gates that spoke.
+        """
+        likelihood = np.zeros((len(probs), self._n + 1))
+        likelihood[:, : probs.shape[1]] = probs
+        likelihood[:, -1] = _UNSAID
+        gates: list[Gate | None] = [None] * len(probs)
+        if novelty is not None and self._still is not None:
+            self._doubt_postures(likelihood, np.flatnonzero(self._are_flat(novelty.spread)), gates)
+        unsure = likelihood.max(axis=1) < self._unknown_below
+        if novelty is None:
+            said = unsure
+            unfamiliar = turned = np.zeros(len(probs), bool)
+        else:
+            unfamiliar, turned = novelty.distance > self._novelty, novelty.turn > self._novelty
+            said = unfamiliar | turned | unsure
+        for i in np.flatnonzero(said).tolist():
+            if unfamiliar[i] and novelty is not None:
+                gates[i] = "unfamiliar"  # the further off, the less the model's word counts
+                likelihood[i] *= (self._novelty / novelty.distance[i]) ** 2
+            elif turned[i]:
+                gates[i] = "turned"
+            else:
+                gates[i] = "unsure"
+                likelihood[i] *= _DOUBTED
+            likelihood[i, -1] = _SAID
+        return likelihood, gates
+
+    def _doubt_postures(
+        self, likelihood: NDArray[np.float64], flat: NDArray[np.intp], gates: list[Gate | None]
+    ) -> None:
+        """Let windows that nothing moves speak for `still` where they speak for a posture."""
+        for i in flat.tolist():
+            resting = sum(likelihood[i, self._postures].tolist())
+            if resting > 0.0:
+                gates[i] = "flat"
+                likelihood[i, self._still] += resting
+                likelihood[i, self._postures] = 0.0
+
+    def _are_flat(self, spreads: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Tell which windows nothing moves; what once lay flat has to move visibly."""
+        held = np.concatenate((self._spreads, spreads))
+        around = np.lib.stride_tricks.sliding_window_view(held, len(self._spreads) + 1)
+        high, low = np.fmax.reduce(around, axis=1), np.fmin.reduce(around, axis=1)
+        settled = ~np.isnan(around[:, 0])
+        quiet = high <= _QUIET_M_S2
+        stays = (quiet & (high <= _MOVED_RATIO * low)).tolist()
+        begins = (quiet & settled & (high <= _FLAT_RATIO * low)).tolist()
+        flat = np.zeros(len(spreads), bool)
+        for i, (stay, begin) in enumerate(zip(stays, begins, strict=True)):
+            flat[i] = self._flat = stay if self._flat else begin
+        self._spreads = held[len(spreads) :]
+        return flat
 
     def rests_since(self, begin: int, end: int, spread: float | None) -> int | None:
         """Return since when the device has lain at its noise floor, None unless for long enough.
@@ -124,12 +136,14 @@ class Evidence:
         """
         if spread is None:
             return None
+        if spread > _QUIET_M_S2:
+            self._rest_since, self._rest_low, self._rest_high = begin, spread, spread
+            return None
         low, high = min(self._rest_low, spread), max(self._rest_high, spread)
-        if self._rest_since is None or spread > _QUIET_M_S2 or high > _RESTING_RATIO * low:
+        if self._rest_since is None or high > _RESTING_RATIO * low:
             self._rest_since, low, high = begin, spread, spread
         self._rest_low, self._rest_high = low, high
-        long_enough = spread <= _QUIET_M_S2 and end - self._rest_since >= self._off_body_after_ns
-        return self._rest_since if long_enough else None
+        return self._rest_since if end - self._rest_since >= self._off_body_after_ns else None
 
 
 def transition_matrix(card: ModelCard, bout_s: float) -> list[list[float]]:

@@ -39,6 +39,10 @@ class Novelty:
     turn: NDArray[np.float64]
     spread: NDArray[np.float64]
 
+    def part(self, keep: slice) -> Novelty:
+        """Return that of some of the windows."""
+        return Novelty(self.distance[keep], self.turn[keep], self.spread[keep])
+
 
 def traits(values: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return traits float64[w, 6 or 9] and turns float64[w] of windows float32[w, T, C].

@@ -132,11 +132,13 @@ class Orderer:
         """Accept what fits the clock, hold aside what does not; return all from a jump on."""
         queue = self._queues.setdefault(samples.sensor, _Queue())
         flooded = queue.waiting > MAX_PENDING_SAMPLES  # by earlier messages: one may be as long
+        at_once = len(samples.t)  # all of it, as nearly always
         while len(samples.t):
             if self._newest is None:
                 self._newest = int(samples.t[0])
             clock = max(self._newest, queue.newest)
-            fits, n = _stretch(samples.t[:_AT_ONCE], clock)
+            fits, n = _stretch(samples.t[:at_once], clock)
+            at_once = _AT_ONCE
             piece, samples = samples.part(slice(n)), samples.part(slice(n, None))
             if fits:
                 piece = self._accepted(piece, queue, max_delay_ns)

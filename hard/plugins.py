@@ -6,8 +6,10 @@ Bundled plugins are found through the same entry points as third-party ones: `ha
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
@@ -42,6 +44,13 @@ class Plugin:
 
 
 def _found(group: Group) -> dict[str, EntryPoint]:
+    return _found_on(tuple(sys.path), group)
+
+
+@cache
+def _found_on(path: tuple[str, ...], group: Group) -> dict[str, EntryPoint]:
+    """Look once on a search path, `sys.path`: that opens a file of every distribution there."""
+    del path
     return {
         point.name: point for point in sorted(entry_points(group=f"hard.{group}"), reverse=True)
     }

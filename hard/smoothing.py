@@ -23,6 +23,7 @@ __all__ = ["LEAST", "Averaged", "FixedLag", "Smoother"]
 
 LEAST = 1e-4
 """A window never rules a state out: models err with confidence."""
+_RESCALED_AFTER = 16  # windows that rule nearly everything out: 1e-64, and float64 reaches 1e-308
 
 
 class Smoother(Protocol):
@@ -59,7 +60,8 @@ class FixedLag:
         self._forget()
 
     def _forget(self) -> None:
-        self._before: NDArray[np.float64] | None = None  # the filter's last posterior
+        self._before: NDArray[np.float64] | None = None  # the last posterior, not to scale
+        self._unscaled = 0  # so many windows ago it was
         self._filtered = self._seen = np.empty((0, len(self._transitions)))  # of windows owed
 
     def feed(
@@ -86,12 +88,21 @@ class FixedLag:
 
     def _forward(self, seen: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return each window's posterior by what came until then, float64[w, s]."""
-        filtered, before = np.empty_like(seen), self._before
-        for i, likelihood in enumerate(seen):
-            now = likelihood if before is None else np.dot(before, self._transitions) * likelihood
-            filtered[i] = before = now / sum(now.tolist())
-        self._before = before
-        return filtered
+        filtered = np.empty_like(seen)
+        before, transitions = self._before, self._transitions
+        for now, likelihood in zip(filtered, seen, strict=True):
+            if before is None:
+                now[:] = likelihood
+            else:
+                np.multiply(np.dot(before, transitions), likelihood, out=now)
+            self._unscaled += 1
+            if self._unscaled == _RESCALED_AFTER:
+                self._unscaled = 0
+                now[:] = now / sum(now.tolist())
+            before = now
+        if len(filtered):
+            self._before = filtered[-1].copy()
+        return _normalised(filtered)
 
     def _look_back(
         self, filtered: NDArray[np.float64], seen: NDArray[np.float64], lag: int

@@ -55,8 +55,6 @@ BLOCKS_AT_ONCE = 3
 """Small blocks are parsed fastest; what comes behind rather takes many rows at a time."""
 LARGEST = 1e30
 """Beyond this a number is no reading; float32 holds 3.4e38, which leaves room for sums."""
-_MARK = -1e15
-_MAX_LABELS = 32
 _LAST_FIRST_DIGITS = 9222
 """Of 19: int64 ends within 9223."""
 
@@ -106,6 +104,10 @@ def _joined(parts: list[Rows]) -> Rows:
         np.concatenate([part.values for part in parts]),
         None if parts[0].labels is None else labels,
     )
+
+
+_Matrix: TypeAlias = tuple["NDArray[np.float64]", tuple[int, int] | None, list[str] | None]
+"""Numbers float64[lines, columns], how stamps were shortened, and labels."""
 
 
 class _BadRow(Exception):  # noqa: N818 - it never leaves this module
@@ -315,31 +317,29 @@ class _Parser:
             *self._numeric_at if len(self._numeric_at) > 1 else [slice(first, first + 1)]
         )
         self._numbers = _number_parser()
+        self._characters = np.empty(0, np.uint8)
         self._next_row = 0
 
     def parse(self, block: bytes) -> Rows:
         """Return the good rows of whole lines; skip the others, blank lines in silence."""
-        starts, lengths = _lines(block)
-        if len(lengths) and lengths.min() <= 2:
-            block = _dense(block)
-            starts, lengths = _lines(block)
-        regular = len(lengths) and lengths.max() <= MAX_LINE_BYTES
-        rows = self._parse_regular(block, starts) if regular else None
+        rows = self._parse_regular(block)
+        if rows is None and (dense := _dense(block)) != block:
+            block, rows = dense, self._parse_regular(dense)
         return self._parse_carefully(block) if rows is None else rows
 
-    def _parse_regular(self, block: bytes, starts: NDArray[np.intp]) -> Rows | None:
+    def _parse_regular(self, block: bytes) -> Rows | None:
         """Parse a block in one go; None when anything in it needs a closer look."""
-        if b'"' in block or b"[" in block:
+        if not block or b'"' in block or b"[" in block:
             return None
         last = self._n_columns - 1
         if self._time_at in (None, 0) and self._label_at in (None, last):
             n_numbers = self._n_columns if self._label_at is None else last
-            columns_at, labelled = list(range(n_numbers)), n_numbers == last
-            rows = self._from_json(block, starts, columns_at, labelled=labelled)
+            rows = self._from_json(block, list(range(n_numbers)))
             if rows is not None:
                 return rows
-        lines = [line.split(b",") for line in block[:-1].split(b"\n")]
-        if set(map(len, lines)) != {self._n_columns}:
+        whole = block[:-1].split(b"\n")
+        lines = [line.split(b",") for line in whole]
+        if set(map(len, lines)) != {self._n_columns} or max(map(len, whole)) > MAX_LINE_BYTES:
             return None
         ends = [b"\n"] * len(lines)
         if self._label_at is not None:
@@ -347,41 +347,58 @@ class _Parser:
         numbers = b"".join(
             [b",".join(self._numeric(line)) + end for line, end in zip(lines, ends, strict=True)]
         )
-        starts, _ = _lines(numbers)
-        labelled = self._label_at is not None
-        return self._from_json(numbers, starts, self._numeric_at, labelled=labelled)
+        return self._from_json(numbers, self._numeric_at)
 
-    def _from_json(
-        self, block: bytes, starts: NDArray[np.intp], columns_at: list[int], *, labelled: bool
-    ) -> Rows | None:
-        """Parse lines of the numbers in `columns_at`, then maybe a label, as one JSON array.
-
-        A number that no reading comes near marks each line's end and says which label stood there:
-        where there is one mark a line, each behind the last column, every line has its columns.
-        """
-        width, shorter = len(columns_at), None
+    def _from_json(self, block: bytes, columns_at: list[int]) -> Rows | None:
+        """Parse lines of the numbers in `columns_at`, then maybe a label, as one JSON array."""
+        found = self._matrix(block, len(columns_at))
+        if found is None:
+            return None
+        matrix, shorter, labels = found
+        values = matrix.take([columns_at.index(at) for at in self._values_at], axis=1)
+        values += 0.0  # no -0.0
+        t = np.zeros(len(matrix), np.int64)
         if self._time_at is not None:
-            block, shorter = _shorter_stamps(block, starts)
-        marked = _marked(block, labelled=labelled)
-        if marked is None:
-            return None
-        text, labels = marked
-        try:
-            matrix = self._numbers(text)[:-1].reshape(-1, width + 1)
-        except (ValueError, TypeError, OverflowError, RuntimeError):  # a huge integer: the last two
-            return None
-        marks = matrix[:, -1]
-        one_mark_a_line = marks.max() <= _MARK and np.count_nonzero(matrix <= _MARK) == len(marks)
-        if not (one_mark_a_line and matrix.max() <= LARGEST):
-            return None
-        values = matrix.take([columns_at.index(at) for at in self._values_at], axis=1) + 0.0
-        t = None if self._time_at is None else _exact_stamps(matrix[:, 0], shorter)
-        if t is None and self._time_at is not None:
+            exact = _exact_stamps(matrix[:, 0], shorter)
+            if exact is None:
+                return None
+            t = exact
+        if not (values.min() >= -LARGEST and values.max() <= LARGEST):
             return None
         row = np.arange(self._next_row, self._next_row + len(matrix), dtype=np.int64)
         self._next_row += len(matrix)
-        names = [labels[i - 1] for i in (marks / _MARK).astype(int).tolist()] if labelled else None
-        return Rows(row, np.zeros(len(row), np.int64) if t is None else t, values, names)
+        return Rows(row, t, values, labels)
+
+    def _matrix(self, block: bytes, width: int) -> _Matrix | None:
+        """Return the numbers of a block whose lines have `width` of them each, else None."""
+        array = self._bracketed(block)
+        text, labelled = array[1:], self._label_at is not None
+        ends = np.flatnonzero(text == ord("\n"))
+        starts = np.append(0, ends[:-1] + 1)
+        if (ends - starts).max() > MAX_LINE_BYTES:
+            return None
+        shorter = None if self._time_at is None else _shorten_stamps(text, starts)
+        labels = _cut_labels(block, text, ends, width) if labelled else None
+        if labelled and labels is None:
+            return None
+        text[ends] = ord(",")
+        text[-1] = ord("]")
+        try:
+            matrix = self._numbers(array).reshape(len(ends), width)
+        except (ValueError, TypeError, OverflowError, RuntimeError):  # a huge integer: the last two
+            return None
+        # Stamps begin the lines: where no other number is as high, each line has its columns.
+        told = shorter is not None and np.count_nonzero(matrix >= shorter[1]) == len(matrix)
+        fits = told or labelled or _has_commas(text, ends, width)
+        return (matrix, shorter, labels) if fits else None
+
+    def _bracketed(self, block: bytes) -> NDArray[np.uint8]:
+        """Return a block's characters behind a bracket, in memory that the next block takes."""
+        n = len(block) + 1
+        if n > len(self._characters):
+            self._characters = np.full(n, ord("["), np.uint8)
+        self._characters[1:n] = np.frombuffer(block, np.uint8)
+        return self._characters[:n]
 
     def _parse_carefully(self, block: bytes) -> Rows:
         """Look at every line by itself."""
@@ -419,8 +436,8 @@ class _Parser:
         return [(self._next_row, t, values, label)]
 
 
-def _number_parser() -> Callable[[bytes], NDArray[np.float64]]:
-    """Return what turns a JSON array of numbers into an array, or raises.
+def _number_parser() -> Callable[[NDArray[np.uint8]], NDArray[np.float64]]:
+    """Return what turns the text of a JSON array of numbers into an array, or raises.
 
     ValueError, TypeError, OverflowError or RuntimeError for anything else.
     """
@@ -430,64 +447,67 @@ def _number_parser() -> Callable[[bytes], NDArray[np.float64]]:
         return _numbers_in_python
     parser = Parser()
 
-    def numbers(text: bytes) -> NDArray[np.float64]:
-        found = parser.parse(text)
+    def numbers(text: NDArray[np.uint8]) -> NDArray[np.float64]:
+        found = parser.parse(text)  # type: ignore[call-overload]  # any buffer will do
         assert isinstance(found, Array)  # its text begins with a bracket
         return np.frombuffer(found.as_buffer(of_type="d"), np.float64)
 
     return numbers
 
 
-def _numbers_in_python(text: bytes) -> NDArray[np.float64]:
-    if b"t" in text or b"f" in text:
+def _numbers_in_python(text: NDArray[np.uint8]) -> NDArray[np.float64]:
+    array = text.tobytes()
+    if b"t" in array or b"f" in array:
         raise ValueError("true and false are no numbers")
-    return np.array(json.loads(text), np.float64)
+    return np.array(json.loads(array), np.float64)
 
 
-def _lines(block: bytes) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return where lines start, and how long they are with their ends."""
-    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + 1
-    starts = np.append(0, ends[:-1]) if len(ends) else ends
-    return starts, ends - starts
+def _has_commas(text: NDArray[np.uint8], ends: NDArray[np.intp], width: int) -> bool:
+    """Tell whether `width` columns end at commas, the last of each line's at `ends`."""
+    commas = np.append(np.flatnonzero(text == ord(",")), ends[-1])
+    return len(commas) == width * len(ends) and bool((commas[width - 1 :: width] == ends).all())
 
 
-def _marked(block: bytes, *, labelled: bool) -> tuple[bytes, list[str]] | None:
-    """Return a block's numbers as a JSON array with a mark for each line's end, and its labels.
+def _cut_labels(
+    block: bytes, text: NDArray[np.uint8], ends: NDArray[np.intp], width: int
+) -> list[str] | None:
+    """Return what stands behind the `width` other columns of each line, and blank it in `text`.
 
-    The mark is `_MARK` times one more than the number of the label that stood there; None for too
-    many labels.
+    None where a line has more columns, or fewer.
     """
-    labels: list[str] = []
-    text = b"[%b0]" % block  # what a JSON array needs after the last mark, left out again later
-    while (newline := text.find(b"\n")) >= 0:
-        if len(labels) == _MAX_LABELS:
-            return None
-        end = text[text.rfind(b",", 0, newline) : newline + 1] if labelled else b"\n"
-        text = text.replace(end, b",-%de15," % (len(labels) + 1))
-        labels.append(_text(end[1:]))
-    return text, labels
+    commas = np.flatnonzero(text == ord(","))
+    if len(commas) != width * len(ends):
+        return None
+    begins = commas[width - 1 :: width]
+    if (begins > ends).any() or (commas[width::width] < ends[:-1]).any():
+        return None
+    fields = [block[a + 1 : b] for a, b in zip(begins.tolist(), ends.tolist(), strict=True)]
+    lengths = ends - begins
+    for length in np.unique(lengths).tolist():
+        text[begins[lengths == length, None] + np.arange(length)] = ord(" ")
+    names = {field: _text(field) for field in set(fields)}
+    return [names[field] for field in fields]
 
 
-def _shorter_stamps(block: bytes, starts: NDArray[np.intp]) -> tuple[bytes, tuple[int, int] | None]:
-    """Return lines that begin with stamps short enough for a float64, and how to make them whole.
+def _shorten_stamps(text: NDArray[np.uint8], starts: NDArray[np.intp]) -> tuple[int, int] | None:
+    """Make the stamps that lines begin with short enough for a float64; return how to undo it.
 
     Of the 19 digits of a time in ns since the epoch a float64 holds 15, and the first four are the
     same for days: a 1 takes their place.  Given back are that number of four digits, and what the
     1 stands for; None where nothing was changed.
     """
-    width = block.find(b",")
-    first = block[:4]
+    head = text[:20].tobytes()
+    width, first = head.find(b","), head[:4]
     if not (15 < width <= 19 and first.isdigit() and int(first) <= _LAST_FIRST_DIGITS):
-        return block, None
-    text = np.frombuffer(block, np.uint8).copy()
+        return None
     fours: NDArray[np.uint32]  # the four characters from each one on
     fours = np.ndarray(len(text) - 3, "<u4", text, strides=(1,))
     if (fours[starts] != fours[0]).any():
-        return block, None
+        return None
     if (text.take(starts + width, mode="clip") != ord(",")).any():
-        return block, None
+        return None
     fours[starts] = int.from_bytes(b"   1", "little")
-    return text.tobytes(), (int(first), 10 ** (width - 4))
+    return int(first), 10 ** (width - 4)
 
 
 def _exact_stamps(
