@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hard.commands.configured import configuration_path, default_path, loaded
+from hard.commands.configured import configuration_path, default_path, kept_log, loaded
 from hard.commands.options import ConfigOption, JsonOption  # noqa: TC001 - typer reads the annotations
 from hard.commands.terminal import BAD_CONFIGURATION, BAD_USAGE, fail, progress
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hard.api import Stage
     from hard.plugins import Plugin
 
 __all__ = ["app", "sources_app"]
@@ -101,27 +105,60 @@ def scan(*, seconds: SecondsOption = 5.0, as_json: JsonOption = False) -> None:
         typer.echo("nothing found: is it switched on, plugged in, on this network?", err=True)
 
 
-@app.command(epilog="\b\nExamples:\n  hard doctor\n  hard doctor -c hard.toml --json")
+@app.command(
+    epilog="\b\nExamples:\n  hard doctor\n  hard doctor -c hard.toml --json\n"
+    "  hard doctor --bundle hard-bundle.tar.gz"
+)
 def doctor(
-    config: ConfigOption = None, *, seconds: SecondsOption = 5.0, as_json: JsonOption = False
+    config: ConfigOption = None,
+    *,
+    seconds: SecondsOption = 5.0,
+    as_json: JsonOption = False,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(help="Also collect what helps to find a fault, without secrets (tar.gz)."),
+    ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(help="For it: a file that the daemon logs into, instead of the journal."),
+    ] = None,
 ) -> None:
     """Look at clock, models and state, and try every source and sink."""
     from dataclasses import asdict  # noqa: PLC0415
 
     from hard.doctor import examine  # noqa: PLC0415
 
-    failed = False
+    failed, told = False, []
     for part, stage in examine(config or default_path(), seconds):
         failed = failed or stage.ok is False
-        if as_json:
-            typer.echo(json.dumps({"part": part, **asdict(stage)}))
-        else:
-            mark = {True: "ok", False: "FAIL", None: "?"}[stage.ok]
-            typer.echo(f"{mark:4}  {part}: {stage.name}: {stage.detail}")
-            if stage.remedy and not stage.ok:
-                typer.echo(f"      -> {stage.remedy}")
+        lines = list(_finding(part, stage))
+        told += lines
+        typer.echo(json.dumps({"part": part, **asdict(stage)}) if as_json else "\n".join(lines))
+    if bundle is not None:
+        _bundle(bundle, config or default_path(), told, log)
     if failed:
         raise typer.Exit(1)
+
+
+def _finding(part: str, stage: Stage) -> Iterator[str]:
+    mark = {True: "ok", False: "FAIL", None: "?"}[stage.ok]
+    yield f"{mark:4}  {part}: {stage.name}: {stage.detail}"
+    if stage.remedy and not stage.ok:
+        yield f"      -> {stage.remedy}"
+
+
+def _bundle(file: Path, config: Path | None, told: list[str], log: Path | None) -> None:
+    """Write what helps to find a fault; say what is in it."""
+    from hard.bundle import write_bundle  # noqa: PLC0415
+
+    try:
+        contents = write_bundle(file, config, kept_log(config), told, log)
+    except OSError as error:
+        fail(f"{error.filename or file}: {error.strerror}")
+    typer.echo(f"{file} holds, without samples, events, passwords and names:", err=True)
+    for line in contents:
+        typer.echo(f"  {line}", err=True)
+    typer.echo("look through it before you give it away: tar xzOf FILE | less", err=True)
 
 
 @app.command(epilog="\b\nExamples:\n  hard schema event\n  hard schema state > state.schema.json")
