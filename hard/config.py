@@ -413,6 +413,7 @@ def checked(path: Path, text: str, needs: Collection[str] = ()) -> Configuration
         made[group] = _instances(group, settings, folder, faults)
         if group in needs:
             faults += _lacking(group, made[group], table.get(group))
+    faults += _conflicts(settings, path)
     if "folders" in needs:
         faults += _unusable_folders(settings)
     if needs and settings.metrics is not None:
@@ -460,6 +461,7 @@ def _settings(
         faults = [explain(f, _known(f["loc"])) for f in error.errors()]
         # The plugins' tables can be checked all the same.
         parts = {k: v for k, v in table.items() if k in {"sources", "sinks"} and _is_tables(v)}
+        faults += _told_models(table, folder)
         return Settings.model_validate({} if _name_faults(faults) else parts), faults
     if state := kept_in(settings.hard.state_dir, path):
         settings = settings.with_models_in(state / MODELS)
@@ -494,6 +496,25 @@ def _place_files(group: Any, options: dict[str, Any], folder: Path) -> None:
                 options[key] = str(_placed(Path(value), folder))
             except ValueError as error:
                 raise PluginError([(key, str(error))]) from error
+
+
+def _conflicts(settings: Settings, config: Path) -> Iterator[tuple[str, str]]:
+    """Yield the sinks whose file something else writes, or is read from."""
+    taken = {config.resolve(): "this configuration"}
+    folder = settings.hard.state_dir
+    if folder is not None:
+        for name in ("events.db", "events.db-wal", "events.db-shm", "events.db.lock"):
+            taken[(folder / name).resolve()] = f"the event log of hard.state_dir ({name})"
+        taken[(folder / "control.sock").resolve()] = "the control socket of hard.state_dir"
+    for group, tables in (("sources", settings.sources), ("sinks", settings.sinks)):
+        for name, options in tables.items():
+            key, given = f"{group}.{name}.path", options.get("path")
+            if not isinstance(given, str) or "\0" in given:
+                continue
+            path = Path(given).resolve()
+            if group == "sinks" and path in taken:
+                yield key, f"{path} is that of {taken[path]} too: give each a file of its own"
+            taken.setdefault(path, key)
 
 
 _HINTS = {
@@ -558,6 +579,17 @@ def _unusable_folders(settings: Settings) -> Iterator[tuple[str, str]]:
         fault = None if folder is None else unusable_folder(folder)
         if fault is not None:
             yield key, fault
+
+
+def _told_models(table: dict[str, Any], folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the models of settings that can't be used as they are."""
+    parts = {key: table[key] for key in ("model", "decision", "streams") if key in table}
+    for key in list(parts):
+        try:
+            Settings.model_validate({key: parts[key]}, context=folder)
+        except ValidationError:
+            del parts[key]
+    yield from _model_faults(Settings.model_validate(parts, context=folder))
 
 
 def _model_faults(settings: Settings) -> list[tuple[str, str]]:

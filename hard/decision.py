@@ -255,6 +255,7 @@ class Decision:
         self._status: Status = "checking"
         self._status_since: int | None = None  # nothing is known yet
         self._status_reason: Reason | None = None
+        self._starts: dict[Status, tuple[int, int]] = {}  # segment and time of the last of each
         self._resumed: tuple[Status, Reason | None] = ("checking", None)  # what `resume` tells
         self._last_end: int | None = None  # where the evidence ends
         self._left_ns = 0  # where the last bout ended: the next one begins no earlier
@@ -560,6 +561,7 @@ class Decision:
         """Go on where one with another model or settings has closed its bout: check anew."""
         self._left_ns, self._decided_ns = other._left_ns, other._decided_ns
         self._status, self._status_since = other._status, other._status_since
+        self._starts = dict(other._starts)
         if self._status not in {"ok", "rejected"}:
             return []
         now = max(self._left_ns, self._decided_ns)
@@ -579,13 +581,17 @@ class Decision:
         return events
 
     def _change(self, status: Status, t: int, decided: int, reason: Reason | None) -> list[Event]:
+        segment, before = self._starts.get(status, (None, t))
+        if segment == self._segment and t <= before:  # or two would have one id
+            t = before + 1
+        self._starts[status] = self._segment, t
         previous, self._status = self._status, status
         self._status_since, self._status_reason = t, reason
         return [
             Event(
                 kind="status",
                 stream=self._stream,
-                t_decided=self._known_at(decided),
+                t_decided=self._known_at(max(decided, t)),
                 t_start=t,
                 model=self._model,
                 segment=self._segment,

@@ -39,17 +39,20 @@ __all__ = [
     "WAL_BYTES",
     "EventLogError",
     "Wanted",
+    "check_same",
     "check_whole",
     "claimed",
     "connected",
     "damage",
     "files_aside",
     "from_body",
+    "held",
     "prepare",
     "reading",
     "refusal",
     "remove_database",
     "set_aside",
+    "set_stranger_aside",
     "stored_states",
     "to_body",
     "trouble",
@@ -174,17 +177,32 @@ def _code(error: BaseException) -> int:
 # -- opening it ----------------------------------------------------------------------------------
 
 
-def claimed(path: Path) -> TextIO:
+def claimed(path: Path) -> contextlib.ExitStack:
     """Make the file, for its owner only, and hold it against a second process.
 
-    The lock is on a file beside it: opening and closing the database's own would release the
-    locks that SQLite holds on it.
+    The locks are on a file beside it and, should somebody remove that, on the database's own.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = Path(f"{path}.lock")
     for file in (path, lock):
         file.touch(mode=0o600)
-    guard = lock.open("w")
+    with contextlib.ExitStack() as guards:
+        guards.enter_context(_locked(lock, path))
+        guards.enter_context(held(path))
+        return guards.pop_all()
+
+
+def held(path: Path) -> TextIO:
+    """Hold the database's own file, from before its connection is made until after it is closed.
+
+    To close any other descriptor of it meanwhile would release the locks that SQLite has on it;
+    flock(2) is none of those.
+    """
+    return _locked(path, path)
+
+
+def _locked(file: Path, path: Path) -> TextIO:
+    guard = file.open("r+")
     try:
         fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -251,9 +269,13 @@ def check_whole(db: sqlite3.Connection) -> None:
     found = [line for (line,) in db.execute("PRAGMA quick_check(1)")]
     (numbers,) = db.execute("SELECT count(*) FROM numbers").fetchone()
     if found != ["ok"] or numbers != 1:
-        error = sqlite3.DatabaseError(found[0] if numbers else "no numbers in it")
-        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-        raise error
+        raise _damaged(found[0] if numbers else "no numbers in it")
+
+
+def _damaged(why: str) -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError(why)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
 
 
 def _change(db: sqlite3.Connection, statements: tuple[str, ...]) -> None:
@@ -296,6 +318,31 @@ def set_aside(path: Path, cause: Exception, at_least: int = 0) -> None:
         "beyond any that was given: look at the disk, and remove that file",
         *(path, cause, aside.name, events),
     )
+
+
+def set_stranger_aside(path: Path) -> Path:
+    """Put a file that somebody laid in the place of one in use under another name; return that.
+
+    Raises `EventLogError` where another process uses it.
+    """
+    aside = Path(f"{path}.replaced-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
+    with held(path):
+        path.replace(aside)
+    return aside
+
+
+def check_same(path: Path, reserved: int, newest: int) -> None:
+    """Look whether a file that somebody wrote into is still ours, and whole.
+
+    Raises sqlite3.DatabaseError, with a code of `damage`, where it is not.
+    """
+    with contextlib.closing(_read_only(path)) as db:
+        check_whole(db)
+        numbers = db.execute(
+            "SELECT reserved, coalesce((SELECT max(seq) FROM events), 0) FROM numbers"
+        ).fetchone()
+    if numbers[0] != reserved or numbers[1] > newest:
+        raise _damaged("another log was written over it")
 
 
 def files_aside(path: Path, why: str = "*") -> list[Path]:

@@ -32,15 +32,18 @@ from hard.api import PLAUSIBLE_NS
 from hard.cursor import MAX_IN_FLIGHT, Cursor, Place
 from hard.eventfile import (
     EventLogError,
+    check_same,
     claimed,
     connected,
     damage,
     files_aside,
     from_body,
+    held,
     prepare,
     refusal,
     remove_database,
     set_aside,
+    set_stranger_aside,
     to_body,
     trouble,
 )
@@ -130,6 +133,7 @@ class EventLog:
         self._skipped: list[tuple[int, int]] = []
         self._newest = self._reserved = self._rows = self._max_bytes = self._known_ns = 0
         self._flushing = self._closing = self._is_short = False
+        self._file = (0, 0, 0)  # device, inode and time of the last write, as this one left it
         self._trouble: str | None = None
         self._damaged: Exception | None = None
         self._attempted_s = self._pruned_s = -math.inf
@@ -391,6 +395,7 @@ class EventLog:
         try:
             self._be_ready()
             pruned = self._write(batch)
+            self._note_write()
             self._settle(batch, pruned)
             self._follow_orders()
         except (sqlite3.Error, OSError, EventLogError) as err:
@@ -422,8 +427,28 @@ class EventLog:
                 self._opened = None
         if self._opened is None:
             self._open()
-        elif self._path is not None and not self._path.exists():
-            self._save_anew(self._path)
+        elif self._path is not None:
+            self._look_at_file(self._path)
+
+    def _note_write(self) -> None:
+        """Know when this one wrote last; what lies there by now may be another file."""
+        there = _seen(self._path)
+        if there is not None and there[:2] == self._file[:2]:
+            self._file = there
+
+    def _look_at_file(self, path: Path) -> None:
+        """Mend what others did to the file: removed it, laid another in its place, wrote into it.
+
+        Raises sqlite3.Error where what was written over it has to be set aside, by `_put_back`.
+        """
+        there = _seen(path)
+        if there is None:
+            self._save_anew(path, "removed")
+        elif there[:2] != self._file[:2]:
+            aside = set_stranger_aside(path)
+            self._save_anew(path, f"replaced by a file that is now {aside.name},")
+        elif there != self._file:
+            check_same(path, self._reserved, self._newest)
 
     def _put_back(self, err: Exception) -> None:
         if damage(err):
@@ -470,6 +495,7 @@ class EventLog:
         while self._orders:
             order = self._orders[0]
             order.events = self._forget(order)
+            self._note_write()
             with self._lock:
                 self._orders.popleft()
                 self._rows -= order.events
@@ -501,6 +527,7 @@ class EventLog:
                 opened.enter_context(claimed(path))
                 if self._damaged is not None:
                     set_aside(path, self._damaged, self._reserved)
+                    opened.enter_context(held(path))
                     self.counts["files_damaged"] += 1
                     self._damaged = None
             self._db = opened.enter_context(contextlib.closing(connected(path)))
@@ -517,6 +544,7 @@ class EventLog:
                 if path and damage(err):
                     self._damaged = err
                 raise
+            self._file = _seen(path) or self._file
             self._opened = opened.pop_all()
 
     def _bound(self, db: sqlite3.Connection) -> None:
@@ -625,8 +653,8 @@ class EventLog:
         self._checkpoint("TRUNCATE")
         return events
 
-    def _save_anew(self, path: Path) -> None:
-        """Write the log, which is still open, to the place that its file was removed from."""
+    def _save_anew(self, path: Path, was: str) -> None:
+        """Write the log, which is still open, to the place where its file no longer is."""
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(f"{path}.new")
         aside.unlink(missing_ok=True)
@@ -645,12 +673,14 @@ class EventLog:
             with contextlib.ExitStack() as opened:
                 opened.enter_context(claimed(path))
                 aside.replace(path)
+                opened.enter_context(held(path))
                 self._db = opened.enter_context(contextlib.closing(connected(path)))
                 prepare(self._db, path)
                 self._bound(self._db)
+                self._file = _seen(path) or self._file
                 self._opened = opened.pop_all()
         self.counts["files_removed"] += 1
-        _log.warning("%s: removed while it was in use: written anew, nothing is lost", path)
+        _log.warning("%s: %s while it was in use: written anew, nothing is lost", path, was)
 
     def _release(self) -> None:
         """Give back the numbers not used and close the file."""
@@ -663,6 +693,17 @@ class EventLog:
             _log.warning("numbers stay reserved, the next run skips them: %s", err)
         with self._db_lock:
             self._opened.close()
+
+
+def _seen(path: Path | None) -> tuple[int, int, int] | None:
+    """Return device and inode of a file, and when it was written last; None where there is none."""
+    if path is None:
+        return None
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
 def again(

@@ -307,3 +307,75 @@ def test_a_model_whose_card_sets_what_can_not_be_set_is_refused(tmp_path, decisi
     card.write_text(json.dumps({**card_fields(), "decision": decision}))
     (error,) = errors_of(write(tmp_path, '[model]\nname = "mine.json"\n'))
     assert f"model.name: the card of the model fake: decision.{next(iter(decision))}: " in error
+
+
+def test_a_file_that_two_would_write_is_refused_and_both_are_named(tmp_path):
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "a.jsonl")
+    text = """
+[hard]
+state_dir = "state"
+[sources.old]
+plugin = "file"
+path = "walk.csv"
+[sinks.one]
+plugin = "jsonl"
+path = "a.jsonl"
+[sinks.two]
+plugin = "jsonl"
+path = "./sub/../link.jsonl"
+[sinks.three]
+plugin = "sqlite"
+path = "state/events.db"
+[sinks.four]
+plugin = "jsonl"
+path = "hard.toml"
+[sinks.five]
+plugin = "jsonl"
+path = "walk.csv"
+[sinks.six]
+plugin = "influx"
+path = "b.lp"
+"""
+    log = "the event log of hard.state_dir (events.db)"
+    doubles = [
+        (12, "two", "a.jsonl", "sinks.one.path"),
+        (15, "three", "state/events.db", log),
+        (18, "four", "hard.toml", "this configuration"),
+        (21, "five", "walk.csv", "sources.old.path"),
+    ]
+    assert faults(tmp_path, text) == [
+        f"{tmp_path}/hard.toml:{line}: sinks.{sink}.path: {tmp_path}/{file} is that of {other} "
+        "too: give each a file of its own"
+        for line, sink, file, other in doubles
+    ]
+
+
+def test_what_is_wrong_with_models_is_told_beside_all_other_errors(tmp_path):
+    text = """
+[hard]
+nodes = "a"
+[model]
+name = "pocked"
+[decision]
+enter_at = {flying = 0.5}
+[[streams]]
+match = "a"
+model = "no.json"
+[[streams]]
+match = "b"
+axis = ["x", "y", "z"]
+"""
+    told = faults(tmp_path, text)
+    assert len(told) == 3
+    for number, key in ((3, "hard.nodes"), (5, "model.name"), (13, "streams.1.axis")):
+        assert any(line.startswith(f"{tmp_path}/hard.toml:{number}: {key}: ") for line in told)
+    told = faults(tmp_path, text.replace("axis", "axes"))
+    assert [line.split(": ")[1] for line in told] == ["hard.nodes", "model.name", "streams.0.model"]
+
+
+def faults(folder, text):
+    path = folder / "hard.toml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    return str(caught.value).splitlines()

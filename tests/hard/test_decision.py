@@ -355,6 +355,18 @@ def test_a_short_gap_ends_nothing():
     assert decided.update(predictions(said("walk"), FIRST_NS + 6 * STRIDE_NS)) == []
 
 
+def test_statuses_of_one_data_time_have_ids_of_their_own():
+    decided, t = decision(), FIRST_NS + 3 * NS_PER_S
+    events = decided.verdict(Verdict("ok", t, 0))
+    for reason in ("wrong unit", "no gravity", "wrong unit"):
+        events += decided.verdict(Verdict("rejected", t, 0, reason))
+    events += decided.verdict(Verdict("ok", t, 0))
+    assert kinds(events) == ["=ok", "=rejected", "=rejected", "=rejected", "=ok"]
+    assert len({event.id for event in events}) == 5
+    assert [event.t_start - t for event in events] == [0, 0, 1, 2, 1]
+    assert all(event.t_start <= event.t_decided for event in events)
+
+
 def test_rejection_ends_the_bout_and_recovery_is_said():
     decided = decision()
     events = decided.verdict(Verdict("ok", FIRST_NS + 3 * NS_PER_S, 0))

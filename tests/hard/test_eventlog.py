@@ -13,6 +13,7 @@ import textwrap
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 
 from hard import eventlog
 from hard.api import Event
-from hard.eventfile import from_body, to_body
+from hard.eventfile import files_aside, from_body, to_body
 from hard.eventlog import MAX_IN_FLIGHT, Bounds, EventLog, EventLogError
 
 S = 1_000_000_000
@@ -1105,6 +1106,70 @@ def test_a_log_removed_while_it_is_in_use_is_written_anew_whole(tmp_path, caplog
     with opened(path) as log:
         kept = [event for event in everything(log) if event.kind == "enter"]
         assert kept == [enter(n).numbered(n) for n in (1, 2, 3)]
+
+
+def test_a_log_that_another_took_the_place_of_is_written_anew_and_the_other_set_aside(
+    tmp_path, caplog
+):
+    path, other = tmp_path / "events.db", tmp_path / "other" / "events.db"
+    with opened(other) as log:
+        committed(log, enter(9))
+    with opened(path) as log:
+        committed(log, enter(1))
+        other.replace(path)
+        committed(log, enter(2))
+        committed(log, enter(3))
+        assert [event.t_start for event in everything(log)] == [S, 2 * S, 3 * S]
+    (aside,) = files_aside(path, "replaced")
+    assert rows(aside, "SELECT body ->> '$.t_start' FROM events WHERE seq = 1") == [(9 * S,)]
+    assert log.counts == {"files_removed": 1}
+    assert f"replaced by a file that is now {aside.name}, while it was in use" in caplog.text
+    with opened(path) as log:
+        assert [e.t_start for e in everything(log) if e.kind == "enter"] == [S, 2 * S, 3 * S]
+
+
+def test_a_log_that_another_was_copied_over_is_set_aside_and_numbers_go_on(tmp_path, caplog):
+    path, other = tmp_path / "events.db", tmp_path / "other" / "events.db"
+    with opened(other) as log:
+        committed(log, enter(9))
+    with opened(path) as log:
+        committed(log, *(enter(n) for n in range(1, 40)))
+        newest = log.newest
+        path.write_bytes(other.read_bytes())
+        committed(log, enter(50))
+        assert everything(log)[-1].t_start == 50 * S
+        assert everything(log)[-1].seq > newest
+        assert log.counts["files_damaged"] == 1
+    assert len(files_aside(path, "damaged")) == 1
+    assert "damaged" in caplog.text
+
+
+def test_a_log_that_somebody_else_only_tidied_up_goes_on(tmp_path):
+    path = tmp_path / "events.db"
+    with opened(path) as log:
+        for n in range(1, 6):
+            committed(log, enter(n))
+            with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+                db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                db.execute("VACUUM")
+        assert [event.t_start for event in everything(log)] == [n * S for n in range(1, 6)]
+        assert not log.counts
+
+
+def test_without_its_lock_a_log_is_still_held(tmp_path):
+    path = tmp_path / "events.db"
+    with opened(path) as log:
+        committed(log, enter(1))
+        Path(f"{path}.lock").unlink()
+        with pytest.raises(EventLogError, match="in use by another process"):
+            EventLog(path)
+        path.unlink()
+        committed(log, enter(2))  # written anew
+        Path(f"{path}.lock").unlink()
+        with pytest.raises(EventLogError, match="in use by another process"):
+            EventLog(path)
+        committed(log, enter(3))
+        assert [event.t_start for event in everything(log)] == [S, 2 * S, 3 * S]
 
 
 def test_a_log_that_cannot_be_written_anew_waits_in_memory(tmp_path):
