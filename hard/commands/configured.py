@@ -28,7 +28,6 @@ __all__ = [
     "configuration_path",
     "default_path",
     "event_log",
-    "kept_log",
     "loaded",
     "log_path",
     "state_kept",
@@ -93,21 +92,6 @@ def log_path(config: Path) -> Path:
     if folder is None:
         fail(f"{config}: hard.state_dir: missing: without it nothing is kept", BAD_CONFIGURATION)
     return folder / "events.db"
-
-
-def kept_log(config: Path | None) -> Path | None:
-    """Return the event log of a configuration, whatever is wrong with it, None where it has none.
-
-    Nothing is said and nothing made.
-    """
-    from hard import systemd  # noqa: PLC0415
-    from hard.config import state_folder  # noqa: PLC0415
-
-    if config is None:
-        return None
-    own = state_folder(config)
-    folder = own or systemd.state_directory() or _service_state(config.absolute())
-    return None if folder is None else folder / "events.db"
 
 
 def event_log(settings: Settings, state_folder: Path | None) -> EventLog:

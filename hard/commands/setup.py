@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hard.commands.configured import configuration_path, default_path, kept_log, loaded
+from hard.commands.configured import configuration_path, default_path, loaded, state_kept
 from hard.commands.options import ConfigOption, JsonOption  # noqa: TC001 - typer reads the annotations
 from hard.commands.terminal import BAD_CONFIGURATION, BAD_USAGE, fail, progress
 
@@ -152,7 +152,9 @@ def _bundle(file: Path, config: Path | None, told: list[str], log: Path | None) 
     from hard.bundle import write_bundle  # noqa: PLC0415
 
     try:
-        contents = write_bundle(file, config, kept_log(config), told, log)
+        folder = None if config is None else state_kept(config)
+        events = None if folder is None else folder / "events.db"
+        contents = write_bundle(file, config, events, told, log)
     except OSError as error:
         fail(f"{error.filename or file}: {error.strerror}")
     typer.echo(f"{file} holds, without samples, events, passwords and names:", err=True)
