@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 from hard import control
 from hard.api import rfc3339
-from hard.card import ModelCard, ModelRefused, installed_beside
-from hard.config import ConfigError, Settings, load
+from hard.card import ModelCard, ModelRefused, others_beside
+from hard.config import MODELS, ConfigError, Settings, load
 from hard.eventfile import EventLogError, files_aside, reading
 from hard.outputs import written_aside
 from hard.scrubbing import MASK, Scrubber, is_secret, secrets_in
@@ -78,7 +78,7 @@ def write_bundle(
         "doctor.txt": "\n".join(doctor),
         "versions.json": _versions(log),
         "configuration.json": configuration,
-        "models.json": list(_models(settings)),
+        "models.json": list(_models(settings, log)),
         "status.json": status,
         "metrics.txt": _metrics(settings.metrics),
         "events.json": _events(log),
@@ -204,9 +204,10 @@ def _first_line(path: Path) -> str | None:
         return None
 
 
-def _models(settings: Settings) -> Iterator[dict[str, Any]]:
+def _models(settings: Settings, log: Path | None) -> Iterator[dict[str, Any]]:
     used = [settings.model.name, *(rule.model for rule in settings.streams if rule.model)]
-    for name in dict.fromkeys([*installed_beside(settings.model.name), *used]):
+    kept = None if log is None else log.parent / MODELS
+    for name in dict.fromkeys([*others_beside(settings.model.name, kept), *used]):
         try:
             card, path = ModelCard.load(name)
         except ModelRefused as error:
