@@ -21,6 +21,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from errno import EADDRINUSE
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import h11
@@ -182,9 +183,14 @@ def _sentence(status: int, text: str, **headers: str) -> _Answer:
 
 
 class _Site:
-    """The three pages."""
+    """The three pages.
 
-    def __init__(self, daemon: Daemon, token: str | None, max_streams: int) -> None:
+    Who is on loopback is not asked for a token, so a page in a browser there must not get at them
+    by a name of its own that leads to loopback: only loopback's names, and `host`, are answered.
+    """
+
+    def __init__(self, daemon: Daemon, token: str | None, max_streams: int, host: str) -> None:
+        self._host = host
         self._daemon = daemon
         self._token = None if token is None else token.encode()
         self._registry = CollectorRegistry(auto_describe=False)
@@ -193,8 +199,8 @@ class _Site:
     def answer(self, request: h11.Request) -> _Answer:
         """Answer a request by its head; a bug is told to the log, not to the client."""
         headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
-        if not self._knows(headers.get("authorization", "")):
-            return _Answer(401, headers={"WWW-Authenticate": "Bearer"})
+        if (refusal := self._refusal(headers)) is not None:
+            return refusal
         if request.method not in {b"GET", b"HEAD"}:
             return _Answer(405, headers={"Allow": "GET, HEAD"})
         match request.target.partition(b"?")[0]:
@@ -207,6 +213,25 @@ class _Site:
                 return self._judged(self._daemon.unready())
         return _sentence(404, "Nothing here but /metrics, /healthz and /readyz.")
 
+    def _refusal(self, headers: Mapping[str, str]) -> _Answer | None:
+        if not self._knows(headers.get("authorization", "")):
+            return _Answer(401, headers={"WWW-Authenticate": "Bearer"})
+        if not self._is_ours(headers.get("host", "")):
+            return _sentence(421, f"Ask by localhost or {self._host}: another name may lie.")
+        return None
+
+    def _is_ours(self, asked: str) -> bool:
+        """Tell whether somebody means us by the name that they asked for; "" is before HTTP/1.1."""
+        if self._token is not None or not asked:
+            return True
+        name = _name_of(asked)
+        if name in {"localhost", self._host.lower()} or name.endswith(".localhost"):
+            return True
+        try:
+            return ip_address(name).is_loopback
+        except ValueError:
+            return False
+
     def _judged(self, reasons: list[str]) -> _Answer:
         body = {"ok": not reasons, "reasons": reasons, **self._daemon.health()}
         text = json.dumps(body).encode() + b"\n"
@@ -218,6 +243,18 @@ class _Site:
         scheme, _, given = authorization.partition(" ")
         same = hmac.compare_digest(given.strip().encode(), self._token)
         return same and scheme.lower() == "bearer"
+
+
+def _name_of(asked: str) -> str:
+    """Return the name in a Host header, without its port and the brackets of an IPv6 address.
+
+    >>> _name_of("[::1]:9464"), _name_of("LocalHost.:9464"), _name_of("evil.example")
+    ('::1', 'localhost', 'evil.example')
+    """
+    host = asked.strip().lower()
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].removesuffix(".")
 
 
 # -- the server ----------------------------------------------------------------------------------
@@ -243,10 +280,14 @@ def serving(
     token: str | None,
     max_streams: int,
     timeout_s: float = TIMEOUT_S,
+    host: str = "localhost",
 ) -> Iterator[None]:
-    """Serve while the block runs, then close `listener`; whoever is served then is cut off."""
+    """Serve while the block runs, then close `listener`; whoever is served then is cut off.
+
+    `host` is what the listener was configured by.
+    """
     loop = asyncio.new_event_loop()
-    server = _Server(_Site(daemon, token, max_streams), timeout_s)
+    server = _Server(_Site(daemon, token, max_streams, host), timeout_s)
     task = loop.create_task(server.run(listener))
 
     def run() -> None:

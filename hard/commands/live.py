@@ -128,7 +128,7 @@ def _monitored(table: Metrics | None, token: str | None, runtime: Runtime) -> It
         logging.getLogger("hard").warning("%s; going on without", error)
         yield
         return
-    with monitoring.serving(listener, runtime, token, table.max_streams):
+    with monitoring.serving(listener, runtime, token, table.max_streams, host=table.host):
         yield
 
 

@@ -1,12 +1,14 @@
 """One run of a program: its input, what it says, its end.  `ExecSink` owns it.
 
 All but the reading of its output happens in the thread of the caller.  The program and what it
-starts form a process group, which ends as a whole.
+starts form a process group, which ends as a whole.  What left the group (setsid) is found by a mark
+in its environment, which every descendant inherits that does not clear it.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 import select
 import selectors
 import signal
@@ -14,15 +16,19 @@ import subprocess
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _READ_BYTES: Final = 4096
 _MAX_LINE_BYTES: Final = 4096
 _TERM_S: Final = 0.3
 _PUMP_S: Final = 0.5
+_MARK: Final = "HARD_EXEC"
+_ROUNDS: Final = 5
+"""What is started while others are ended is found in the next round."""
 # What systemd tells the daemon is not for others: they could say in its name that all is well.
 _OURS: Final = {"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"}
 
@@ -42,12 +48,15 @@ class Child:
         answered: Callable[[bytes], None] | None,
     ) -> None:
         """Start the program; raise OSError where that can't be done."""
+        self._mark = f"{_MARK}={os.getpid()}-{secrets.token_hex(8)}"
+        key, _, mark = self._mark.partition("=")
+        inherited = {name: value for name, value in os.environ.items() if name not in _OURS}
         self._process = subprocess.Popen(  # noqa: S603 - it is what the configuration names
             list(command),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL if answered is None else subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={key: value for key, value in os.environ.items() if key not in _OURS},
+            env=inherited | {key: mark},
             start_new_session=True,
         )
         assert self._process.stdin is not None
@@ -96,6 +105,7 @@ class Child:
                 self.has_ended(_TERM_S)
             self._kill(signal.SIGKILL)  # before it is reaped: then its number may be another's
             process.wait()
+            self._kill_strays()
             self._release()
         code = process.returncode
         return f"signal {-code} ended it" if code < 0 else f"it ended with code {code}"
@@ -103,6 +113,16 @@ class Child:
     def _kill(self, number: int) -> None:
         with suppress(ProcessLookupError, PermissionError):  # one that became another user
             os.killpg(self._process.pid, number)
+
+    def _kill_strays(self) -> None:
+        """End by force what left the group."""
+        for _ in range(_ROUNDS):
+            strays = list(_marked(self._mark.encode()))
+            for number in strays:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(number, signal.SIGKILL)
+            if not strays:
+                return
 
     def _release(self) -> None:
         self._pump.join(_PUMP_S)  # the last it said; whoever left the group may keep it open
@@ -113,6 +133,16 @@ class Child:
         for pipe in (self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()
+
+
+def _marked(mark: bytes) -> Iterator[int]:
+    """Yield the processes of this user whose environment has a variable, `NAME=value`."""
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        with suppress(OSError):  # gone, or another user's
+            if mark in (folder / "environ").read_bytes().split(b"\0"):
+                yield int(folder.name)
 
 
 def _ready(number: int, what: int, timeout_s: float) -> int:

@@ -12,7 +12,7 @@ import json
 import queue
 import time
 from collections import OrderedDict, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _MAX_PAYLOAD_BYTES = 4096
 _MAX_ID = 64
 _MAX_TOPIC = 256
+_SHOWN = 200
 _REMEMBERED_IDS = 256
 _MINUTE_S = 60.0
 
@@ -41,6 +42,7 @@ class MqttCommandsConfig(BrokerConfig):
     prefix: str = Field("hard", pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$")
     commands: list[Literal["label", "calibrate", "pause", "resume", "reload"]] = Field(min_length=1)
     max_per_minute: int = Field(60, ge=1, le=6000)
+    reply_prefix: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$")
 
     @field_validator("commands")
     @classmethod
@@ -115,10 +117,14 @@ class MqttCommands(Source[MqttCommandsConfig]):
             told = f"a retained {name!r} would act at each connection: it is ignored"
             self.skip("retained", told)
             return
-        asked = _Asked(name, *_reply_to(message, self._topic(name, "reply")), None)
+        own = self._topic(name, "reply")
+        correlation = getattr(message.properties, "CorrelationData", None)
+        asked = _Asked(name, own, correlation, None)
+        is_over = self._is_over_limit()
         try:
-            self._limit()
             arguments, asked = _parsed(bytes(message.payload), asked)
+            self._refuse_beyond_limit(is_over)
+            asked = replace(asked, topic=self._reply_topic(message, own))
         except _BadCommandError as error:
             self.skip("bad_command", f"a {name!r} was refused: {error}")
             body = {"ok": False, "error": "bad_request", "message": str(error)}
@@ -127,17 +133,41 @@ class MqttCommands(Source[MqttCommandsConfig]):
         if asked.id is not None and not self._is_new((name, asked.id)):
             self.skip("duplicate", f"the {name!r} with the id {asked.id!r} came twice")
             return
-        self.log.info("%s: %s %s", self.name, name, json.dumps(arguments))
+        self.log.info("%s: %s %s", self.name, name, _short(json.dumps(arguments)))
         self.ask(Command(name, arguments, lambda body: self._answers.put((asked, body))))
 
-    def _limit(self) -> None:
-        """Raise `_BadCommandError` for more than so many commands a minute."""
+    def _is_over_limit(self) -> bool:
+        """Count a command, unless there were too many within a minute."""
         now_s = time.monotonic()
         while self._taken_s and self._taken_s[0] <= now_s - _MINUTE_S:
             self._taken_s.popleft()
         if len(self._taken_s) >= self.config.max_per_minute:
-            raise _BadCommandError(f"more than {self.config.max_per_minute} commands a minute")
+            return True
         self._taken_s.append(now_s)
+        return False
+
+    def _refuse_beyond_limit(self, is_over: bool) -> None:
+        if is_over:
+            raise _BadCommandError(f"more than {self.config.max_per_minute} commands a minute")
+
+    def _reply_topic(self, message: MQTTMessage, own: str) -> str:
+        """Return where MQTT 5's properties want the answer; raise `_BadCommandError`.
+
+        Whoever may give commands must not make the daemon write wherever it may: to a command's
+        own topic, to the state of a stream.
+        """
+        topic: str | None = getattr(message.properties, "ResponseTopic", None)
+        if topic is None:
+            return own
+        allowed = [own, *([self.config.reply_prefix] if self.config.reply_prefix else [])]
+        is_below = any(topic == prefix or topic.startswith(f"{prefix}/") for prefix in allowed)
+        if not is_below or len(topic) > _MAX_TOPIC or set("+#\0") & set(topic):
+            shown = _short(repr(topic))
+            raise _BadCommandError(
+                f"the response topic {shown} is not below {' or '.join(allowed)}: choose one that "
+                "is, or let reply_prefix name yours"
+            )
+        return topic
 
     def _is_new(self, key: tuple[str, str | int]) -> bool:
         if key in self._seen:
@@ -177,12 +207,5 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number")
 
 
-def _reply_to(message: MQTTMessage, otherwise: str) -> tuple[str, bytes | None]:
-    """Return where MQTT 5's properties want the answer, and what it must carry."""
-    properties = message.properties
-    topic = getattr(properties, "ResponseTopic", None)
-    correlation = getattr(properties, "CorrelationData", None)
-    usable = isinstance(topic, str) and 0 < len(topic) <= _MAX_TOPIC
-    if not usable or set("+#\0") & set(str(topic)) or str(topic).startswith("$"):
-        return otherwise, correlation
-    return str(topic), correlation
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

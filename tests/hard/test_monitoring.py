@@ -196,9 +196,46 @@ def test_what_is_not_http_is_answered_or_left(data, status):
         assert get(port, "/healthz")[0] == 200
 
 
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:9464", "127.0.0.1:1", "127.8.9.1", "[::1]:9464", "a.localhost"]
+)
+def test_loopback_is_answered_by_its_own_names(host):
+    with served(Told()) as port:
+        assert get(port, "/metrics", Host=host)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:9464",
+        "localhost.evil.example",
+        "192.168.1.2",
+        "[fe80::1]",
+        "x",
+    ],
+)
+def test_a_name_that_only_leads_to_loopback_is_not_answered(host):
+    with served(Told()) as port:
+        for page in ("/metrics", "/healthz", "/readyz"):
+            status, said = get(port, page, Host=host)
+            assert (status, "hard_" in said) == (421, False)
+    with served(Told(), host="Pi.lan") as port:
+        assert get(port, "/metrics", Host="pi.lan:9464")[0] == 200
+    with served(Told(), token="0123456789abcdef") as port:
+        known = {"Host": host, "Authorization": "Bearer 0123456789abcdef"}
+        assert get(port, "/metrics", **known)[0] == 200
+
+
+def test_who_speaks_http_1_0_without_a_host_is_answered():
+    with served(Told()) as port:
+        said, _ = sent(port, b"GET /healthz HTTP/1.0\r\n\r\n")
+        assert said.startswith(b"HTTP/1.1 200")
+
+
 def test_a_large_body_is_not_read():
     with served(Told()) as port:
-        head = b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n"
+        head = b"POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000000\r\n\r\n"
         said, _ = sent(port, head + b"x" * 1_000_000)
     assert said.startswith(b"HTTP/1.1 405") or not said
 
@@ -225,7 +262,7 @@ def test_a_bug_costs_one_answer_and_is_told(caplog):
     daemon = Told()
     with served(daemon) as port, caplog.at_level(logging.ERROR):
         daemon.bug = ValueError("a bug of ours")
-        assert sent(port, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")[0] == b""
+        assert sent(port, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")[0] == b""
         daemon.bug = None
         assert get(port, "/metrics")[0] == 200
     assert "metrics: a bug" in caplog.text

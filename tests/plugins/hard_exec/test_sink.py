@@ -1,5 +1,6 @@
 import json
 import re
+import subprocess
 import sys
 import time
 import tomllib
@@ -169,6 +170,37 @@ def test_a_stubborn_program_is_killed_with_all_that_it_started(opened, caplog):
     said = until(lambda: re.search(r"own: '(\d+) (\d+)'", caplog.text))
     sink.close()
     until(lambda: not any(is_running(int(number)) for number in said.groups()))
+
+
+ESCAPING = """
+import os, subprocess, sys, time
+code = "import os, sys, time; os.setsid(); print(os.getpid(), file=sys.stderr, flush=True)"
+code += "; os.fork() or os.setsid(); print(os.getpid(), file=sys.stderr, flush=True)"
+code += "; time.sleep(600)"
+if os.fork() == 0:  # its parent ends at once: init has it
+    if os.fork() == 0:
+        os.execv(sys.executable, [sys.executable, "-c", code])
+    os._exit(0)
+os.wait()
+for line in sys.stdin: pass
+"""
+
+
+def test_what_left_the_session_and_the_family_is_ended_too(opened, caplog):
+    caplog.set_level("INFO")
+    sink = opened(python(ESCAPING))
+    until(lambda: len(re.findall(r"own: '\d+'", caplog.text)) == 3)
+    numbers = set(map(int, re.findall(r"own: '(\d+)'", caplog.text)))
+    assert len(numbers) == 2
+    assert all(map(is_running, numbers))
+    other = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    try:
+        sink.close()
+        until(lambda: not any(map(is_running, numbers)))
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
 
 
 def is_running(number):

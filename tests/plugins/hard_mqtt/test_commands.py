@@ -135,10 +135,55 @@ def test_with_mqtt_5_the_answer_goes_where_its_sender_wants_it(broker, watcher):
     properties.ResponseTopic = "answers/me"
     properties.CorrelationData = b"77"
     mine = broker.watch("answers/#")
-    with running(source_of(broker), watcher):
+    with running(source_of(broker, reply_prefix="answers"), watcher):
         topic, answer = answered(mine, "hard/house/cmd/reload", b"{}", properties=properties)
         assert (topic, answer["ok"]) == ("answers/me", True)
         assert mine.correlation == b"77"
+
+
+def test_an_answer_below_the_reply_topic_needs_no_permission(broker, watcher):
+    properties = Properties(PacketTypes.PUBLISH)
+    properties.ResponseTopic = "hard/house/cmd/reload/reply/me"
+    mine = broker.watch("hard/house/cmd/reload/reply/me")
+    with running(source_of(broker), watcher):
+        topic, answer = answered(mine, "hard/house/cmd/reload", b"{}", properties=properties)
+        assert (topic, answer["ok"]) == ("hard/house/cmd/reload/reply/me", True)
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "hard/house/phone-1/state",
+        "hard/house/cmd/reload",
+        "hard/house/cmd/pause/reply",
+        "hard/house/cmd/reload/replying",
+        "answers",
+        "answersx/me",
+        "homeassistant/device/x/config",
+        "x" * 300,
+    ],
+)
+def test_nobody_makes_the_daemon_write_where_it_should_not(broker, watcher, topic):
+    properties = Properties(PacketTypes.PUBLISH)
+    properties.ResponseTopic, properties.CorrelationData = topic, b"78"
+    source = source_of(broker, reply_prefix="answers/mine")
+    with running(source, watcher) as asked:
+        payload = b'{"stream": "a", "id": 5}'
+        where, answer = answered(watcher, "hard/house/cmd/reload", payload, properties=properties)
+        assert where == "hard/house/cmd/reload/reply"
+        assert watcher.correlation == b"78"
+        assert (answer["ok"], answer["error"], answer["id"]) == (False, "bad_request", 5)
+        assert "or answers/mine" in answer["message"]
+        assert len(answer["message"]) < 500
+        assert asked.commands == []
+
+
+def test_a_long_command_is_logged_in_short(broker, watcher, caplog):
+    caplog.set_level("INFO")
+    with running(source_of(broker), watcher):
+        answered(watcher, "hard/house/cmd/pause", b'{"stream": "%s"}' % (b"x" * 3000))
+    (line,) = [r.getMessage() for r in caplog.records if "xxx" in r.getMessage()]
+    assert len(line) < 250
 
 
 def test_a_retained_command_does_nothing_however_often_it_is_seen(broker, watcher):
@@ -167,6 +212,8 @@ def test_more_than_so_many_a_minute_are_refused(broker, watcher):
     with running(source, watcher) as asked:
         for _ in range(100):
             _, answer = answered(watcher, "hard/house/cmd/reload", b"{}")
+        _, last = answered(watcher, "hard/house/cmd/reload", b'{"id": "over"}')
+        assert (last["ok"], last["id"]) == (False, "over")
         assert (answer["ok"], "100 commands a minute" in answer["message"]) == (False, True)
         assert len(asked.commands) < 100
 
