@@ -582,11 +582,13 @@ class Source(_Plugin[ConfigT]):
 class Sink(_Plugin[ConfigT]):
     """Where events go.
 
-    All methods are called from one thread of its own, in the order
-    `open (describe | update | summarise | retire | forget | report | write | check)* close`; after
-    `SinkUnavailable` from any of them: `close`, a back-off, `open` again.  The optional ones do
-    nothing here.
+    All methods are called from one thread of its own, in the order `open (describe | update |
+    summarise | explain | retire | forget | report | write | check)* close`; after `SinkUnavailable`
+    from any of them: `close`, a back-off, `open` again.  The optional ones do nothing here.
     """
+
+    shows_windows: bool = False
+    """Whether `explain` is to be called; as it is when the sink is opened."""
 
     @abstractmethod
     def open(self) -> None:
@@ -620,6 +622,13 @@ class Sink(_Plugin[ConfigT]):
         """Show that a stream made room for others: its state is not known any more.  Optional.
 
         It may come back, by `update`.  Called again after each `open`.
+        """
+
+    def explain(self, window: Mapping[str, Any]) -> None:
+        """Show how a window was judged, as JSON values: what `hard replay --explain --json` prints.
+
+        Optional; called only where `shows_windows` is true, and not for all of them when the sink
+        is slow or away.
         """
 
     def forget(self, stream: str) -> None:

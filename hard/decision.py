@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise, starmap
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -164,6 +164,11 @@ class Explained:
     chosen: str
     bout: str | None
 
+    def payload(self) -> dict[str, Any]:
+        """Return it as JSON values; times in ns."""
+        figures = {"distance": _rounded(self.distance), "turn": _rounded(self.turn)}
+        return {**asdict(self), **figures}
+
 
 @dataclass(slots=True)
 class _Seen:
@@ -180,6 +185,10 @@ class _Seen:
     gate: Gate | None
     distance: float
     turn: float
+
+
+def _rounded(value: float) -> float | None:
+    return round(value, 4) if math.isfinite(value) else None
 
 
 class _Mean:

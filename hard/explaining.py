@@ -5,11 +5,9 @@ Called by `hard replay --explain`; `hard.decision` gives what is told here.
 
 from __future__ import annotations
 
-import math
 import re
-from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hard.api import NS_PER_S, SampleBatch
 from hard.replay import moment
@@ -20,22 +18,9 @@ if TYPE_CHECKING:
     from hard.api import Message
     from hard.decision import Explained
 
-__all__ = ["Stretch", "explained_json", "explained_line", "time_given"]
+__all__ = ["Stretch", "explained_line", "time_given"]
 
 _ELAPSED = re.compile(r"(?:(?:(\d{1,6}):)?(\d{1,6}):)?(\d{1,9}(?:\.\d{1,9})?)")
-
-
-def explained_json(window: Explained) -> dict[str, Any]:
-    """Return a window as JSON values; times in ns."""
-    return {
-        **asdict(window),
-        "distance": _rounded(window.distance),
-        "turn": _rounded(window.turn),
-    }
-
-
-def _rounded(value: float) -> float | None:
-    return round(value, 4) if math.isfinite(value) else None
 
 
 def explained_line(window: Explained, *, relative: bool) -> str:

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from hard.api import Description, Event
+    from hard.debugging import WindowBoard
     from hard.eventlog import EventLog
     from hard.summaries import SummaryBoard
 
@@ -110,7 +111,8 @@ class Runtime:
     is the recorder, if there is one.  `summaries` is told what a day consists of, and asked by the
     sinks' threads; so is `describe`, which tells a stream's name and activities.  `reload`, called
     from the thread of the commands, applies what changed in the configuration (by `reconfigure` and
-    `exchange`), or raises `Refusal`.  `clock` is this machine's, whose doubts are told.
+    `exchange`), or raises `Refusal`.  `clock` is this machine's, whose doubts are told;
+    `windows` is where the pipeline puts how it judged each.
     """
 
     def __init__(
@@ -126,6 +128,7 @@ class Runtime:
         *,
         reload: Callable[[], Mapping[str, Any]] | None = None,
         clock: WallClock | None = None,
+        windows: WindowBoard | None = None,
     ) -> None:
         self._options = options
         self._recorder = recorder
@@ -140,6 +143,7 @@ class Runtime:
         self._work: Work = getattr(pipeline, "work", None) or Work()
         self._ages = LogAges()
         self._describe = describe
+        self._windows = windows
         self._clock = clock or WallClock(log.known_ns)
         self._doubt: str | None = None
         self._clock_counts: Counter[str] = Counter()
@@ -183,6 +187,7 @@ class Runtime:
             self._summaries,
             self._describe,
             self.health,
+            self._windows,
         )
 
     @property

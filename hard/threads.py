@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from hard.api import Description, StreamState
+    from hard.debugging import WindowBoard
     from hard.eventlog import Cursor
     from hard.states import StateBoard
     from hard.summaries import SummaryBoard
@@ -274,6 +275,7 @@ class SinkThread(PluginThread):
         summaries: SummaryBoard | None = None,
         describe: Callable[[str, str], Description] | None = None,
         health: Callable[[], Mapping[str, Any]] | None = None,
+        windows: WindowBoard | None = None,
     ) -> None:
         super().__init__(sink, SINK_LIMIT_S)
         self.cursor = cursor
@@ -285,6 +287,8 @@ class SinkThread(PluginThread):
         self._describe = describe
         self._described: dict[str, Description] = {}
         self._health = health
+        self._windows = windows if sink.shows_windows else None
+        self._explained = 0 if self._windows is None else self._windows.since(0)[0]
         self._reported: tuple[float, Any] = (-math.inf, None)  # when, and what was degraded
         self._forgetting: dict[str, threading.Event] = {}
         self._check_s = 0.0
@@ -367,6 +371,11 @@ class SinkThread(PluginThread):
             for summary in newest.values() if fresh else summaries:
                 self.pulse.beat()
                 self._sink.summarise(summary)
+        if self._windows is not None:
+            self._explained, windows = self._windows.since(self._explained)
+            for window in windows:
+                self.pulse.beat()
+                self._sink.explain(window.payload())
 
     def _lose(self, stream: str) -> None:
         """Introduce a stream anew should it come back."""

@@ -143,11 +143,12 @@ def _runtime(
     """Return the daemon's threads around its pipeline, which knows again what it knew."""
     from hard.api import Evicted  # noqa: PLC0415
     from hard.checkpoint import adopt_references, recall  # noqa: PLC0415
+    from hard.debugging import WindowBoard  # noqa: PLC0415
     from hard.metrics import Work  # noqa: PLC0415
     from hard.pipeline import Pipeline  # noqa: PLC0415
     from hard.runtime import Runtime  # noqa: PLC0415
 
-    settings, models = reloader.settings, reloader.models
+    settings, models, windows = reloader.settings, reloader.models, WindowBoard()
 
     def evicting(stream: str) -> None:
         if recorder is not None:
@@ -155,6 +156,7 @@ def _runtime(
 
     pipeline = Pipeline(
         models.choose,
+        explain=windows.put,
         evicting=evicting,
         max_streams=settings.hard.max_streams,
         mount=settings.axes_of,
@@ -175,6 +177,7 @@ def _runtime(
         _summaries(reloader.zone_of, log),
         reloader.describe,
         reload=lambda: reloader.reload(pipeline),
+        windows=windows,
     )
     for stream, until_ns in pipeline.paused().items():
         runtime.stay_paused(stream, until_ns)

@@ -336,13 +336,13 @@ class _Replay:
 
     def _explain(self, window: Explained) -> None:
         """Print how a window was judged, if that is asked for."""
-        from hard.explaining import explained_json, explained_line  # noqa: PLC0415
+        from hard.explaining import explained_line  # noqa: PLC0415
 
         assert self.explained is not None
         if not self.explained.holds(window):
             return
         if self.as_json:
-            typer.echo(json.dumps({"explained": explained_json(window)}))
+            typer.echo(json.dumps({"explained": window.payload()}))
         else:
             typer.echo(explained_line(window, relative=self.explained.relative))
 

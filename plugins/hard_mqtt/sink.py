@@ -59,6 +59,7 @@ class MqttSinkConfig(BrokerConfig):
     homeassistant: bool = True
     discovery_prefix: str = Field("homeassistant", pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$")
     remove_evicted: bool = False
+    debug: bool = False
 
 
 @dataclass(slots=True)
@@ -84,6 +85,7 @@ class MqttSink(Sink[MqttSinkConfig]):
 
     def __init__(self, name: str, config: MqttSinkConfig, node: str = "hard") -> None:
         super().__init__(name, config, node)
+        self.shows_windows = config.debug
         root = "/".join((config.prefix, safe_id(node)))
         self._home = Announcer(config.discovery_prefix, node, root)
         self._broker: BrokerConfig = config  # with another protocol, once that was refused
@@ -302,6 +304,11 @@ class MqttSink(Sink[MqttSinkConfig]):
             self._streams.setdefault(summary.stream, _Stream()).summary = summary
             self._show_day(summary)
 
+    def explain(self, window: Mapping[str, Any]) -> None:
+        """Publish how a window was judged, for whoever listens now."""
+        topic = self._topic(safe_id(window["stream"]), "debug")
+        self._show(topic, _json(window), retain=False)
+
     def retire(self, stream: str) -> None:
         """Show that a stream is gone; as configured, remove all that is shown of it."""
         if self.config.remove_evicted:
@@ -355,7 +362,7 @@ class MqttSink(Sink[MqttSinkConfig]):
     def _show_day(self, summary: DaySummary) -> None:
         self._show(self._topic(safe_id(summary.stream), "summary"), _json(summary.payload()))
 
-    def _show(self, topic: str, payload: str) -> None:
+    def _show(self, topic: str, payload: str, *, retain: bool = True) -> None:
         def answered(reason: ReasonCode) -> None:
             if reason.is_failure:
                 self.skip(
@@ -364,7 +371,7 @@ class MqttSink(Sink[MqttSinkConfig]):
                     f": allow writing there in its ACL{self._or_without(topic)}",
                 )
 
-        self._publish(topic, payload, topic, answered, retain=self.config.retain)
+        self._publish(topic, payload, topic, answered, retain=retain and self.config.retain)
 
     def _or_without(self, topic: str) -> str:
         is_home = topic.startswith(f"{self.config.discovery_prefix}/")

@@ -6,7 +6,7 @@ import pytest
 from hard.api import NS_PER_S, Declared, SampleBatch
 from hard.classifier import TFLiteClassifier
 from hard.decision import DecisionSettings, Explained
-from hard.explaining import Stretch, explained_json, explained_line, time_given
+from hard.explaining import Stretch, explained_line, time_given
 from hard.plugins import create
 from hard.replay import replay
 
@@ -39,7 +39,7 @@ def test_a_line_says_model_gate_filter_and_decision():
 
 
 def test_json_has_all_of_it_and_no_infinity():
-    body = explained_json(window(0, distance=float("inf")))
+    body = window(0, distance=float("inf")).payload()
     assert body["posterior"] == {"walking": 0.1, "unknown": 0.9}
     assert (body["gate"], body["distance"], body["turn"]) == ("turned", None, 1.25)
 

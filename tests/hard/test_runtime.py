@@ -37,6 +37,8 @@ from hard.api import (
     StreamState,
     UnusableInput,
 )
+from hard.debugging import WindowBoard
+from hard.decision import Explained
 from hard.eventlog import EventLog
 from hard.inbox import Refusal
 from hard.runtime import REPEAT_S, Runtime, RuntimeOptions
@@ -579,6 +581,9 @@ class Showing(Collected):
     def report(self, health):
         self._show("report", health["degraded"])
 
+    def explain(self, window):
+        self._show("explain", window["t_start"], window["chosen"])
+
 
 def described(stream, model):
     return Description(stream, stream, model, ("walking", "sitting"), ("sitting",))
@@ -609,6 +614,30 @@ def test_a_sink_learns_what_a_stream_is_called_before_what_it_is_and_when_its_mo
     update = ("update", "phone-1")
     first, second = (("describe", "phone-1", model) for model in ("m", "m2"))
     assert sink.shown == [("open",), first, update, update, second, update]
+
+
+def judged(t_start):
+    return Explained("phone-1", t_start, t_start + 1, {}, None, 0.0, 0.0, {}, "walking", None)
+
+
+def test_a_sink_that_shows_windows_is_told_how_each_was_judged():
+    sink, states, board = Showing(), StateBoard(), WindowBoard()
+    sink.shows_windows = True
+    with shown_to(sink, states, windows=board) as thread:
+        for t_start in range(3):
+            board.put(judged(t_start))
+        thread.cursor.wake()
+        sink.until(lambda: sink.shown[1:] == [("explain", t, "walking") for t in range(3)])
+
+
+def test_a_sink_that_shows_no_windows_hears_of_none():
+    sink, states, board = Showing(), StateBoard(), WindowBoard()
+    with shown_to(sink, states, windows=board) as thread:
+        board.put(judged(0))
+        states.show("phone-1", state("phone-1", 1))
+        thread.cursor.wake()
+        sink.until(lambda: sink.shown[-1] == ("update", "phone-1"))
+    assert board.since(0) == (0, [])
 
 
 def test_a_sink_that_is_away_forgets_a_stream_when_it_is_back():

@@ -10,6 +10,7 @@ import pytest
 
 from hard.api import DaySummary, Description, SinkUnavailable
 from hard.testing import check_sink, sample_events, sample_state
+from hard_formats.names import safe_id
 from hard_mqtt import MqttSink
 from tests.plugins.hard_mqtt.old_broker import old_broker
 
@@ -372,6 +373,19 @@ def test_a_stream_is_available_while_it_sends_something_usable(
     sink.update(replace(sample_state(), status=status))
     sink.drain(10)
     assert retained_at(broker)[AVAILABILITY] == availability
+
+
+def test_with_debug_each_window_is_published_and_not_retained(broker, opened):
+    watcher = broker.watch("hard/pi/+/debug")
+    sink = opened(debug=True)
+    assert sink.shows_windows
+    sink.explain({"stream": "phone 1", "gate": "turned"})
+    topic, payload = watcher.next()[:2]
+    assert topic == f"hard/pi/{safe_id('phone 1')}/debug"
+    assert json.loads(payload) == {"stream": "phone 1", "gate": "turned"}
+    sink.drain(10)
+    assert topic not in retained_at(broker)
+    assert not opened(client_id="other").shows_windows
 
 
 def test_a_stream_that_made_room_is_unavailable(broker, opened):
