@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from hard.decision import Explained
-
-__all__ = ["WindowBoard"]
+__all__ = ["Judged", "WindowBoard"]
 
 KEPT_WINDOWS = 1000
+
+
+class Judged(Protocol):
+    """How a window was judged: `hard.decision.Explained`."""
+
+    def payload(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        ...
 
 
 class WindowBoard:
@@ -25,18 +30,18 @@ class WindowBoard:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._windows: deque[Explained] = deque(maxlen=KEPT_WINDOWS)
+        self._windows: deque[Judged] = deque(maxlen=KEPT_WINDOWS)
         self._put = 0
         self._asked = False
 
-    def put(self, window: Explained) -> None:
+    def put(self, window: Judged) -> None:
         """Add the window judged last."""
         if self._asked:
             with self._lock:
                 self._windows.append(window)
                 self._put += 1
 
-    def since(self, number: int) -> tuple[int, list[Explained]]:
+    def since(self, number: int) -> tuple[int, list[Judged]]:
         """Return how many windows there were, and those behind the first `number`, in order."""
         with self._lock:
             self._asked = True
