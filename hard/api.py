@@ -637,6 +637,23 @@ class Sink(_Plugin[ConfigT]):
         Its owner wants it gone.  Should it send again, it is shown again, by `update`.
         """
 
+    def announcement(self, description: Description | None) -> Mapping[str, str]:
+        """Return what announces a stream, or with None the node: topic -> payload.  Optional.
+
+        For `hard ha show`; nothing is sent, and nothing need be open.
+        """
+        del description
+        return {}
+
+    def announced(self, timeout_s: float) -> Iterator[tuple[str, str]]:
+        """Yield (topic, payload) of what its receiver holds of such announcements.  Optional.
+
+        For `hard ha list`, by a process of its own; takes at most about `timeout_s`, leaves
+        everything as it was, and raises `SinkUnavailable`.
+        """
+        del timeout_s
+        return iter(())
+
     def report(self, health: Mapping[str, Any]) -> None:
         """Show how the daemon does, as JSON values.  Optional.
 

@@ -76,6 +76,30 @@ def test_a_stream_appears_without_any_configuration_and_is_removed_for_good(brok
     assert retained(broker)["hard/pi/status"] == b"offline"
 
 
+def test_what_is_announced_is_listed_and_what_would_be_is_shown(broker, config):
+    assert "nothing is announced" in hard("ha", "list", "-c", config).stderr
+    watcher = broker.watch("hard/pi/sim-1/summary")
+    with started(config):
+        watcher.next(60)
+        broker.watch("x").publish(DEVICE.replace("sim-1", "x"), b"{no JSON", retain=True)
+        foreign = b'{"device": {"identifiers": ["other"], "name": "lamp"}}'
+        broker.watch("x").publish(DEVICE.replace("hard_pi_sim-1", "lamp"), foreign, retain=True)
+        told = hard("ha", "list", "-c", config).stdout.splitlines()
+        assert told == [
+            "home: homeassistant/device/hard_pi/config: 'hard pi', 4 entities",
+            f'home: {DEVICE}: "Anna\'s phone", {told[1].split()[-2]} entities',
+        ]
+        (_, line) = hard("ha", "list", "-c", config, "--json").stdout.splitlines()
+        assert json.loads(line)["topic"] == DEVICE
+        shown = hard("ha", "show", "-c", config, "sim-1")
+        assert shown.stderr.splitlines()[-1] == f"home: {DEVICE}"
+        assert json.loads(shown.stdout) == json.loads(retained(broker)[DEVICE])
+    broker.kill()
+    away = hard("ha", "list", "-c", config)
+    assert away.returncode == 1
+    assert "is it running" in away.stderr
+
+
 def test_without_a_broker_nothing_is_removed_and_that_is_said(broker, config):
     broker.kill()
     told = hard("ha", "remove", "-c", config, "sim-1")

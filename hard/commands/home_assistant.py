@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import json
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hard.commands.configured import configuration_path, loaded
-from hard.commands.options import ConfigOption  # noqa: TC001 - typer reads the annotations
+from hard.commands.configured import Models, configuration_path, loaded
+from hard.commands.options import ConfigOption, JsonOption  # noqa: TC001 - typer reads the annotations
 from hard.commands.terminal import fail
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ __all__ = ["app"]
 app = typer.Typer(help="What Home Assistant shows.", no_args_is_help=True)
 
 _DRAIN_S = 5.0
+_LIST_S = 10.0
 
 
 @app.callback()
@@ -53,6 +55,56 @@ def remove(
     except control.ControlError as error:
         fail(error)
     _tell(done, stream, path)
+
+
+@app.command("list", epilog="\b\nExamples:\n  hard ha list\n  hard ha list -c hard.toml --json")
+def list_(config: ConfigOption = None, *, as_json: JsonOption = False) -> None:
+    """List what the broker holds of this node's announcements; beside a running daemon too."""
+    from hard.api import Sink, SinkUnavailable  # noqa: PLC0415
+
+    path = configuration_path(config)
+    shown, away = 0, False
+    for name, sink in loaded(path).sinks.items():
+        if type(sink).announced is Sink.announced:
+            continue
+        try:
+            for topic, payload in sorted(sink.announced(_LIST_S)):
+                shown += 1
+                body = json.loads(payload)
+                line = {"sink": name, "topic": topic, "bytes": len(payload), **_device(body)}
+                told = f"{name}: {topic}: {line['name']!r}, {line['components']} entities"
+                typer.echo(json.dumps(line) if as_json else told)
+        except SinkUnavailable as error:
+            typer.echo(f"{name}: {error}", err=True)
+            away = True
+    if not shown and not away:
+        typer.echo("nothing is announced: has a daemon run with such a sink?", err=True)
+    if away:
+        raise typer.Exit(1)
+
+
+def _device(body: Mapping[str, Any]) -> dict[str, Any]:
+    device = body["device"]
+    return {"name": device.get("name"), "components": len(body.get("components", ()))}
+
+
+@app.command(epilog="\b\nExamples:\n  hard ha show phone-1\n  hard ha show -c hard.toml phone-1")
+def show(
+    stream: Annotated[str, typer.Argument(help="A stream, heard or not.")],
+    config: ConfigOption = None,
+) -> None:
+    """Print what would announce a stream, by the configuration as it is.  Nothing is sent."""
+    path = configuration_path(config)
+    configuration = loaded(path)
+    description = Models(configuration.settings).describe(stream, "")
+    found = 0
+    for name, sink in configuration.sinks.items():
+        for topic, payload in sink.announcement(description).items():
+            found += 1
+            typer.echo(f"{name}: {topic}", err=True)
+            typer.echo(json.dumps(json.loads(payload), indent=2, ensure_ascii=False))
+    if not found:
+        fail(f'{path}: none of its sinks announces anything: add one with plugin = "mqtt"')
 
 
 def _removed_alone(configuration: Configuration, stream: str) -> dict[str, bool]:

@@ -50,6 +50,15 @@ class Announcer:
             parts.append(blake2b(node.encode(), digest_size=3).hexdigest())
         return "_".join(parts)
 
+    def is_ours(self, payload: bytes) -> bool:
+        """Tell whether a message announces this node or one of its streams."""
+        try:
+            device = json.loads(payload)["device"]
+            own = self.object_id()
+            return bool(device.get("via_device") == own or own in device["identifiers"])
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return False
+
     def of_node(self) -> dict[str, Any]:
         """Return what announces the node: whether it is there, and how it does."""
         own, health = self.object_id(), f"{self.root}/health"

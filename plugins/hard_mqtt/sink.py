@@ -27,6 +27,7 @@ from hard_mqtt.broker import BrokerAwayError, BrokerConfig, insecurities, spoken
 from hard_mqtt.home_assistant import OFFLINE, ONLINE, Announcer
 from hard_mqtt.probing import cause_and_remedy, published, reached
 from hard_mqtt.publisher import Publisher
+from hard_mqtt.subscriber import Subscriber
 from hard_mqtt.suspects import TRIES, Suspects
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ _BRIEF_ENDINGS: Final = 3
 """So many connections ended so soon, one after the other: another client has our id."""
 _RETRY_REFUSED_MAX_S: Final = 3600.0
 _MAX_FORGOTTEN: Final = 1000
+_MAX_DEVICE_BYTES: Final = 262_144
+_QUIET_S: Final = 1.0
+"""A broker gives what it retains at once: after so long without any that was all."""
 _MAX_STALE: Final = 10_000
 _SENDING: Final = {"checking", "ok"}
 
@@ -179,6 +183,37 @@ class MqttSink(Sink[MqttSinkConfig]):
             yield Stage("login", False, *cause_and_remedy(str(error)))
         finally:
             publisher.close()
+
+    def announcement(self, description: Description | None) -> Mapping[str, str]:
+        """Return the device of a stream, or of the node, as Home Assistant discovers it."""
+        if not self._announces:
+            return {}
+        if description is None:
+            return {self._home.topic(): _json(self._home.of_node())}
+        return {self._home.topic(description.stream): _json(self._home.of_stream(description))}
+
+    def announced(self, timeout_s: float) -> Iterator[tuple[str, str]]:
+        """Yield the devices of this node that the broker retains."""
+        topic = f"{self.config.discovery_prefix}/device/+/config"
+        listing = f"{self._client_id}-list-{os.urandom(2).hex()}"
+        subscriber = Subscriber(self.config, listing, [topic], _MAX_DEVICE_BYTES)
+        end_s = time.monotonic() + timeout_s
+        quiet_s = end_s
+        try:
+            subscriber.connect()
+            while time.monotonic() < min(end_s, quiet_s):
+                for message in subscriber.received():
+                    quiet_s = time.monotonic() + _QUIET_S
+                    if message.retain and self._home.is_ours(bytes(message.payload)):
+                        yield message.topic, message.payload.decode()
+                if subscriber.is_subscribed and quiet_s == end_s:
+                    quiet_s = time.monotonic() + _QUIET_S
+            if not subscriber.is_subscribed:
+                raise SinkUnavailable(f"no answer from the broker at {self.config.address}")
+        except BrokerAwayError as error:
+            raise SinkUnavailable(str(error)) from error
+        finally:
+            subscriber.close()
 
     @property
     def _client_id(self) -> str:

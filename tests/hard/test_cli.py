@@ -18,12 +18,12 @@ COMMANDS = [
     "run",
     "record",
     "status",
-    "top",
     "label",
     "calibrate",
     "pause",
     "resume",
     "reload",
+    "top",
     "forget",
     "backup",
     "restore",
@@ -43,6 +43,8 @@ COMMANDS = [
     "service status",
     "service logs",
     "ha remove",
+    "ha list",
+    "ha show",
 ]
 
 
