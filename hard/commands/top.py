@@ -44,7 +44,7 @@ def top(
     once: Annotated[bool, typer.Option("--once", help="Print one picture, as in a pipe.")] = False,
     every: Annotated[float, typer.Option(min=0.2, max=60, help="Look so often (s).")] = 1.0,
 ) -> None:
-    """Watch streams, probabilities, events and sinks of the running daemon."""
+    """Watch streams, events and sinks of the running daemon, live."""
     from hard import control  # noqa: PLC0415
     from hard.config import state_folder  # noqa: PLC0415
 
