@@ -19,6 +19,7 @@ from hard.commands import (
     evaluation,
     events,
     home_assistant,
+    init,
     live,
     models,
     recordings,
@@ -54,7 +55,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for group in (recordings, evaluation, live, daemon, top, state, setup, trial):
+for group in (init, recordings, evaluation, live, daemon, top, state, setup, trial):
     app.add_typer(group.app)
 app.add_typer(events.app, name="events")
 app.add_typer(models.app, name="models")

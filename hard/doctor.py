@@ -27,13 +27,14 @@ if TYPE_CHECKING:
     from hard.api import Sink
     from hard.config import Settings
 
-__all__ = ["examine", "probed", "scan_sources", "settings_toml", "socket_fault"]
+__all__ = ["examine", "probed", "scan_sources", "settings_toml", "socket_fault", "stage_text"]
 
 Finding: TypeAlias = tuple[str, Stage]
 """The part that was looked at, and what was found."""
 
 _log = logging.getLogger(__name__)
 
+_LOOK_S = 0.2
 PATIENCE_S = 5.0
 """A probe may overrun its time by so much before it counts as hanging."""
 LONGEST_SOCKET_BYTES = control.MAX_PATH_BYTES - len(".new")  # under that name it is bound first
@@ -188,8 +189,22 @@ def _of_daemon(answer: Mapping[str, Any]) -> Iterator[Finding]:
     yield "streams", Stage("heard", ok=ok, detail=heard, remedy="let a sensor send to a source")
 
 
-def probed(instance: Source[Any] | Sink[Any], timeout_s: float) -> Iterator[Stage]:
-    """Yield the stages of a probe; one that raises or hangs is a failed stage itself."""
+def stage_text(part: str, stage: Stage) -> list[str]:
+    """Return what is shown of a stage: how it went and, unless well, what to do."""
+    mark = {True: "ok", False: "FAIL", None: "?"}[stage.ok]
+    remedy = [f"      -> {stage.remedy}"] if stage.remedy and not stage.ok else []
+    return [f"{mark:4}  {part}: {stage.name}: {stage.detail}", *remedy]
+
+
+def probed(
+    instance: Source[Any] | Sink[Any],
+    timeout_s: float,
+    is_skipped: Callable[[], bool] | None = None,
+) -> Iterator[Stage]:
+    """Yield the stages of a probe; one that raises or hangs is a failed stage itself.
+
+    It is left once `is_skipped` says so, which is asked five times a second.
+    """
     stages: queue.SimpleQueue[Stage | None] = queue.SimpleQueue()
 
     def probe() -> None:
@@ -204,9 +219,15 @@ def probed(instance: Source[Any] | Sink[Any], timeout_s: float) -> Iterator[Stag
     end_s = time.monotonic() + timeout_s + PATIENCE_S
     n = 0
     while True:
+        left_s = max(0.0, end_s - time.monotonic())
         try:
-            stage = stages.get(timeout=max(0.0, end_s - time.monotonic()))
+            stage = stages.get(timeout=min(left_s, _LOOK_S) if is_skipped else left_s)
         except queue.Empty:
+            if is_skipped is not None and is_skipped():
+                yield Stage("wait", ok=None, detail="skipped", remedy="hard doctor tries again")
+                return
+            if left_s > _LOOK_S and is_skipped is not None:
+                continue
             stage = Stage("probe", ok=False, detail="it hangs", remedy="give it more: --seconds")
             yield stage
             return
@@ -221,13 +242,15 @@ def probed(instance: Source[Any] | Sink[Any], timeout_s: float) -> Iterator[Stag
 # -- hard sources scan ---------------------------------------------------------------------------
 
 
-def scan_sources(timeout_s: float, progress: Callable[[str], None]) -> Iterator[tuple[str, Found]]:
-    """Let each installed source plugin look around; yield (plugin, what it found).
+def scan_sources(
+    timeout_s: float, progress: Callable[[str], None], only: str | None = None
+) -> Iterator[tuple[str, Found]]:
+    """Let each installed source plugin look around, or `only` one; yield (plugin, what it found).
 
     `progress` hears the name of the plugin that looks.
     """
     for plugin in plugins.available("sources"):
-        if plugin.state != "ok":
+        if plugin.state != "ok" or only not in {None, plugin.name}:
             continue
         cls: Any = plugins.load("sources", plugin.name)
         if not any("scan" in vars(base) for base in cls.__mro__ if base is not Source):

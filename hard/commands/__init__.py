@@ -1,5 +1,6 @@
 """The commands of `hard`, one module a group; `hard.cli` puts them together.
 
+    init         init (its talk is in `dialogue`)
     recordings   replay, inspect
     evaluation   evaluate
     live         run, record

@@ -60,7 +60,8 @@ def configuration_path(given: Path | None) -> Path:
     if path is None:
         here, system = PLACES
         fail(
-            f"no configuration: neither ./{here} nor {system} is there; name one: -c FILE",
+            f"no configuration: neither ./{here} nor {system} is there; name one (-c FILE), or let "
+            "hard init make one",
             BAD_USAGE,
         )
     typer.echo(f"using {path.absolute()}", err=True)

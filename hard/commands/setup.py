@@ -13,9 +13,6 @@ from hard.commands.options import ConfigOption, JsonOption  # noqa: TC001 - type
 from hard.commands.terminal import BAD_CONFIGURATION, BAD_USAGE, fail, progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from hard.api import Stage
     from hard.plugins import Plugin
 
 __all__ = ["app", "sources_app"]
@@ -126,25 +123,18 @@ def doctor(
     """Look at clock, models and state, and try every source and sink."""
     from dataclasses import asdict  # noqa: PLC0415
 
-    from hard.doctor import examine  # noqa: PLC0415
+    from hard.doctor import examine, stage_text  # noqa: PLC0415
 
     failed, told = False, []
     for part, stage in examine(config or default_path(), seconds):
         failed = failed or stage.ok is False
-        lines = list(_finding(part, stage))
+        lines = stage_text(part, stage)
         told += lines
         typer.echo(json.dumps({"part": part, **asdict(stage)}) if as_json else "\n".join(lines))
     if bundle is not None:
         _bundle(bundle, config or default_path(), told, log)
     if failed:
         raise typer.Exit(1)
-
-
-def _finding(part: str, stage: Stage) -> Iterator[str]:
-    mark = {True: "ok", False: "FAIL", None: "?"}[stage.ok]
-    yield f"{mark:4}  {part}: {stage.name}: {stage.detail}"
-    if stage.remedy and not stage.ok:
-        yield f"      -> {stage.remedy}"
 
 
 def _bundle(file: Path, config: Path | None, told: list[str], log: Path | None) -> None:

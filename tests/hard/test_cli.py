@@ -12,6 +12,7 @@ from hard.card import ModelCard, bundled
 from tests.hard.commands.calling import hard
 
 COMMANDS = [
+    "init",
     "replay",
     "inspect",
     "evaluate",
