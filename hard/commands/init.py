@@ -90,7 +90,7 @@ def init(
         bool, typer.Option("--yes", help="Write it without asking, though a test may have failed.")
     ] = False,
 ) -> None:
-    """Ask for broker, sensor and placement, try them, write hard.toml."""
+    """Ask for broker and sensor, try them, write hard.toml."""
     from hard.commands.dialogue import Given, run  # noqa: PLC0415
 
     run(
