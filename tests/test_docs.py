@@ -4,8 +4,10 @@ A block that can't be run has `<!-- not run: why -->` on the line before it.
 """
 
 import csv
+import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -25,6 +27,9 @@ from hard.plugins import available
 from hard.testing import sample_events
 from tests.broker import Broker
 from tests.hard.test_monitoring import Told
+from tests.test_daemon import Phone, a_walk, messages, simulator
+
+__all__ = ["simulator"]
 
 ROOT = Path(__file__).parents[1]
 HARD = Path(sys.executable).with_name("hard")
@@ -32,6 +37,7 @@ SAMPLE = ROOT / "tests/data/day.csv"
 README = ROOT / "README.md"
 SERVICE = ROOT / "systemd/hard.toml"
 OPERATING = ROOT / "systemd/OPERATE.md"
+PI = ROOT / "systemd/RASPBERRY-PI.md"
 DOCUMENTS = sorted([README, ROOT / "CONTRIBUTING.md", *ROOT.glob("plugins/*/README.md")])
 TIMEOUT_S = 60.0
 
@@ -155,6 +161,55 @@ def answered(url):
         return error.code
     except URLError:
         return None
+
+
+def test_the_page_of_the_raspberry_pi_leads_from_nothing_to_home_assistant(
+    tmp_path, broker, simulator
+):
+    """Each command as printed, but where it lies, on which port, and that systemd does its part."""
+    here = tmp_path / "etc/hard/hard.toml"
+    here.parent.mkdir(parents=True)
+    lines = "".join(b.text for b in blocks(PI) if b.language == "sh" and not b.skipped).splitlines()
+    daemon, seen = None, []
+    try:
+        for line in lines:
+            words = [word for word in shlex.split(line) if word != "sudo"]
+            words = [str(here) if word == "/etc/hard/hard.toml" else word for word in words]
+            if words[0] == "mosquitto_sub":
+                watcher = broker.watch(words[words.index("-t") + 1])
+                if not seen:
+                    walk_past(broker.port, simulator)
+                seen.append(watcher.next(TIMEOUT_S)[1])
+                announced = watcher.all_seen()
+                continue
+            assert words[0] in {"hard", ".venv/bin/hard"}, line
+            if words[1] == "service":
+                if shutil.which("systemctl"):
+                    run([HARD, *words[1:], "--dry-run"], tmp_path)
+                daemon = subprocess.Popen([HARD, "run", "-c", here], cwd=tmp_path)
+                answers = [HARD, "status", "-c", here]
+                until(lambda: not subprocess.run(answers, capture_output=True).returncode)  # noqa: B023, PLW1510
+                continue
+            local = [f"127.0.0.1:{broker.port}" if word == "localhost" else word for word in words]
+            run([HARD, *local[1:]], tmp_path)
+    finally:
+        if daemon is not None:
+            daemon.terminate()
+            assert daemon.wait(TIMEOUT_S) == 0
+    event = json.loads(seen[0])
+    assert (event["stream"], event["schema"]) == ("phone-1", 1)
+    assert any(b"phone-1" in body for body in (seen[1], *(body for _, body, _ in announced)))
+
+
+def walk_past(port, simulator):
+    """Send what a phone sends of a walk, an Android one."""
+    sensors = a_walk(simulator, [("standing", 20), ("walking", 40), ("standing", 20)])
+    for name in ("accelerometer", "gravity"):
+        sensors[name] = (sensors[name][0], -sensors[name][1])
+    phone = Phone(port)
+    for number, part in messages(sensors):
+        phone.send(number, part)
+    phone.close()
 
 
 def until(condition):

@@ -131,6 +131,7 @@ class _Talk:
         sender = self._sender(broker)
         options = self._options(sender)
         folder = state_kept(given.config)
+        there: list[str] = []
         with contextlib.suppress(OSError):
             there = [str(card) for card in installed(folder and folder / MODELS)]
         placement = self._chosen(
@@ -399,6 +400,7 @@ class _Talk:
                 with written_aside(file, permissions=0o600) as opened:
                     opened.write(secret)
             checked(path, text, ["sources", "sinks", "folders"])
+            path.parent.mkdir(parents=True, exist_ok=True)  # /etc/hard, say
             with written_aside(path) as opened:
                 opened.write(text)
         except BaseException as error:
