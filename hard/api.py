@@ -523,6 +523,13 @@ class _Plugin(ABC, Generic[ConfigT]):
             told = detail if detail.startswith(self.name) else f"{self.name}: {detail}"
             self.log.warning("%s (said once, counted as %s)", told, reason)
 
+    def advice(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, sentence) of what is right in the configuration but may surprise.  Optional.
+
+        Told by `hard check`; nothing is tried.
+        """
+        return iter(())
+
     def probe(self, timeout_s: float) -> Iterator[Stage]:
         """Try what this instance needs, stage by stage, to the first that fails.  Optional.
 

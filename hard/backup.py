@@ -39,7 +39,7 @@ from hard.outputs import written_aside
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["back_up", "restore", "what_is_in"]
+__all__ = ["back_up", "reserved", "restore", "what_is_in"]
 
 FORMAT = "hard-backup"
 VERSION = 1
@@ -133,6 +133,13 @@ def restore(archive: Path, log: Path) -> Path | None:
         return old
     remove_database(old)
     return None
+
+
+def reserved(log: Path) -> int:
+    """Return the number above which a log goes on; raises `EventLogError`."""
+    with closing(reading(log)) as db:
+        (number,) = db.execute("SELECT reserved FROM numbers").fetchone()
+    return int(number)
 
 
 def _unpack(archive: Path, new: Path) -> None:

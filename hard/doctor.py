@@ -181,12 +181,19 @@ def _of_daemon(answer: Mapping[str, Any]) -> Iterator[Finding]:
                     detail=f"the daemon itself holds it (pid {answer['pid']}) and says: {state}"
                     f"{f', {why}' if why else ''}; "
                     f"it left out and counted: {', '.join(counted) or 'nothing'}",
-                    remedy="see its log; stop it and call hard doctor again for all stages",
+                    remedy=_remedy(why),
                 ),
             )
     heard = control.streams_text(answer)
     ok = bool(answer["streams"]) or None
     yield "streams", Stage("heard", ok=ok, detail=heard, remedy="let a sensor send to a source")
+
+
+def _remedy(why: str | None) -> str:
+    """Return what a plugin itself advises, at the end of why it is away."""
+    _, colon, advice = (why or "").rpartition(": ")
+    other = "stop the daemon and call hard doctor again for all stages"
+    return f"{advice}; or {other}" if colon else f"see its log; {other}"
 
 
 def stage_text(part: str, stage: Stage) -> list[str]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from hard.decision import PredictionBatch
 
 __all__ = [
+    "COSTS",
     "Hearing",
     "Predictions",
     "Trial",
@@ -221,6 +222,10 @@ def combinations(grid: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
     [{'lag_s': '0', 'enter': '0.5'}, {'lag_s': '2', 'enter': '0.5'}]
     """
     return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+
+
+COSTS = ("false/h", "found", "delay")
+"""The columns that `Trial.cost` is made of."""
 
 
 class Trial(NamedTuple):

@@ -11,6 +11,7 @@ import re
 import sqlite3
 from contextlib import closing
 from datetime import datetime, timedelta
+from datetime import time as clock_time
 from typing import IO, TYPE_CHECKING, Any
 
 from hard.api import NS_PER_S
@@ -51,7 +52,8 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def time_ns(text: str, now_ns: int, zone: tzinfo) -> int:
     """Return the time that a person means: "2h" (ago; s, m, h or d), a date, or RFC 3339.
 
-    A time without a zone is meant in `zone`.  Raises ValueError, a sentence.
+    Or "06:00", the last that has been, "today", "yesterday", "yesterday 18:00".  A time without a
+    zone is meant in `zone`.  Raises ValueError, a sentence.
 
     >>> from zoneinfo import ZoneInfo
     >>> time_ns("2024-05-01 09:30", 0, ZoneInfo("Europe/Berlin")) // 10**9
@@ -62,14 +64,31 @@ def time_ns(text: str, now_ns: int, zone: tzinfo) -> int:
     if ago := re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text):
         return now_ns - int(float(ago[1]) * _UNITS_S[ago[2]] * NS_PER_S)
     try:
-        when = datetime.fromisoformat(text)
+        when = _of_these_days(text, now_ns, zone) or datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(
-            f'{text!r} is no time: write 2h (ago), 2026-05-01, or "2026-05-01 09:30"'
+            f"{text!r} is no time: write 2h (ago), 06:00, yesterday, 2026-05-01, or "
+            '"2026-05-01 09:30"'
         ) from None
     when = when if when.tzinfo else when.replace(tzinfo=zone)
     since = when - datetime.fromisoformat("1970-01-01T00:00:00+00:00")
     return since // timedelta(microseconds=1) * 1000
+
+
+def _of_these_days(text: str, now_ns: int, zone: tzinfo) -> datetime | None:
+    """Return the moment of "06:00", "today", "yesterday 18:00"; None for anything else."""
+    parts = re.fullmatch(r"(?:(today|yesterday) )?(\d{1,2}:\d\d(?::\d\d)?)", text)
+    word, at = parts.groups() if parts else (text, "0:00")
+    if word not in {None, "today", "yesterday"}:
+        return None
+    now = datetime.fromtimestamp(now_ns / NS_PER_S, zone)
+    hour, minute, second = map(int, f"{at}:0".split(":")[:3])
+    back = timedelta(days=1 if word == "yesterday" else 0)
+    of_day = clock_time(hour, minute, second)
+    when = datetime.combine(now.date() - back, of_day, zone)
+    if word is None and when > now:
+        when = datetime.combine(now.date() - timedelta(days=1), of_day, zone)
+    return when
 
 
 def listed(

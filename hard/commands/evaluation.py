@@ -282,7 +282,7 @@ class _Evaluated:
         as_json: bool,
     ) -> None:
         """Decide once more for each combination, and print what comes of it."""
-        from hard.evaluation import grid_table, on_front  # noqa: PLC0415
+        from hard.evaluation import COSTS, grid_table, on_front  # noqa: PLC0415
         from hard.plots import draw_grid  # noqa: PLC0415
 
         found = []
@@ -297,6 +297,8 @@ class _Evaluated:
                 _print({"kind": "grid", "best": best, **trial.to_json()})
         else:
             typer.echo(grid_table(found))
+            typer.echo("* nothing else tried is better in one of these and no worse in the others:")
+            typer.echo(f"  {', '.join(COSTS)}")
         self._tell_skipped()
         if plot is not None:
             _drawn(plot, lambda path: draw_grid(path, found))

@@ -24,7 +24,7 @@ __all__ = ["app"]
 
 app = typer.Typer()
 
-_WHEN = '"2h" (ago; s, m, h, d), a date, or RFC 3339'
+_WHEN = '"2h" (ago; s, m, h, d), "06:00", yesterday, a date, or RFC 3339'
 
 
 @app.callback(
@@ -32,6 +32,7 @@ _WHEN = '"2h" (ago; s, m, h, d), a date, or RFC 3339'
     epilog="\b\nExamples:\n"
     "  hard events -n 20\n"
     "  hard events --stream 'phone-*' --since 7d --activity walking\n"
+    "  hard events --since yesterday --until 06:00\n"
     "  hard events --since 2026-05-01 --until 2026-06-01 --csv > may.csv\n"
     "  hard events --follow --json\n"
     "  hard events redeliver home --from 2h",

@@ -33,6 +33,7 @@ __all__ = ["app"]
 app = typer.Typer()
 
 _TELL_EVERY_S = 10.0
+_TELL_SELDOM_S = 60.0
 _MOST_STREAMS = 1000
 _EVENTS_OF_DAYS = 20_000
 """So many of the newest events are read to know what today consists of."""
@@ -277,7 +278,7 @@ def record(
         timer = threading.Timer(duration, runtime.stop)
         timer.daemon = True
         timer.start()
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() or duration is None:  # else it says in time what it did
         typer.echo(f"recording into a new folder in {folder}; Ctrl-C stops", err=True)
         told = (runtime, recorder, f"hard doctor -c {config}")
         threading.Thread(target=_tell, args=told, name="teller", daemon=True).start()
@@ -320,8 +321,9 @@ def _unrecognising(settings: Settings, recorder: Recorder) -> Runtime:
 
 
 def _tell(runtime: Runtime, recorder: Recorder, where_to_look: str) -> None:
-    """Say on the terminal which streams come, and every 10 s how much of each there is."""
+    """Say which streams come, and how much of each there is: every 10 s at a terminal, else 60."""
     known: set[str] = set()
+    every_s = _TELL_EVERY_S if sys.stderr.isatty() else _TELL_SELDOM_S
     began_s = said_s = time.monotonic()
     while True:
         time.sleep(1.0)
@@ -330,7 +332,7 @@ def _tell(runtime: Runtime, recorder: Recorder, where_to_look: str) -> None:
         for name in streams.keys() - known:
             typer.echo(f"{name} arrives: {', '.join(streams[name])}", err=True)
         known |= streams.keys()
-        if now_s >= said_s + _TELL_EVERY_S:
+        if now_s >= said_s + every_s:
             said_s = now_s
             said = _samples(runtime, recorder) or f"nothing arrived yet; try {where_to_look}"
             typer.echo(f"{now_s - began_s:.0f} s: {said}", err=True)

@@ -46,6 +46,10 @@ def check(config: ConfigOption = None, *, as_json: JsonOption = False) -> None:
         typer.echo(
             f"note: {key}: a credential of systemd, to be checked in the service only", err=True
         )
+    for group, instances in (("sources", configuration.sources), ("sinks", configuration.sinks)):
+        for name, instance in instances.items():
+            for key, told in instance.advice():
+                typer.echo(f"note: {group}.{name}.{key}: {told}", err=True)
     names = [*configuration.sources, *configuration.sinks]
     typer.echo(f"{config}: ok ({', '.join(names)}); hard doctor tries them out", err=True)
 

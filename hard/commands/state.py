@@ -178,7 +178,10 @@ def restore(
         fail(error)
     except OSError as error:
         fail(f"{path}: can't be written: {error.strerror}")
-    typer.echo(f"{path}: {about['events']} events, numbers go on beyond any given before")
+    typer.echo(
+        f"{path}: {about['events']} events; the next one's number (seq) will be above "
+        f"{backup.reserved(path)}: {about['node']} may have given lower ones since"
+    )
     if old is not None:
         typer.echo(f"what was there is now {old}: remove it once nothing is missed")
     if about["node"] != node:

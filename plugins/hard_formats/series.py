@@ -18,7 +18,7 @@ from pydantic import Field
 from hard.api import PluginConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -65,6 +65,15 @@ class Options(PluginConfig):
     clock: Clock = "epoch"
     max_delay_s: float = Field(3.0, ge=0.0, le=60.0)
     max_payload_bytes: int = Field(262_144, ge=1024, le=16_777_216)
+
+    def advice(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, sentence) of what `Source.advice` should tell of these."""
+        if self.platform is None and self.format in {"auto", "sensor_logger"}:
+            told = (
+                "not set: a phone with Sensor Logger that does not send its total acceleration is "
+                'rejected, as nothing in the data shows its sign: set "android" or "ios"'
+            )
+            yield "platform", told
 
 
 @dataclass(slots=True)

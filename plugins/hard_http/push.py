@@ -134,6 +134,10 @@ class HttpSource(Source[HttpConfig]):
             self.log.info("%s: listening on http://%s", self.name, self.config.address)
             self._serve(listener, token, emit, stop)
 
+    def advice(self) -> Iterator[tuple[str, str]]:
+        """Yield what may surprise in what messages do not say about themselves."""
+        return self.config.advice()
+
     def probe(self, timeout_s: float) -> Iterator[Stage]:
         """Read the token, listen, and wait for a message."""
         config = self.config

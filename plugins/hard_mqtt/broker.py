@@ -69,6 +69,11 @@ class BrokerConfig(PluginConfig):
         return self
 
     @property
+    def is_loopback(self) -> bool:
+        """Whether the broker is on this machine."""
+        return self.host in _LOOPBACK
+
+    @property
     def address(self) -> str:
         """Host and port for messages."""
         return f"{self.host}:{self.port}"
@@ -254,7 +259,7 @@ def read_password(password_file: str | None) -> str | None:
 def insecurities(config: BrokerConfig) -> list[str]:
     """Say what others on this machine or on the network can read."""
     found = []
-    if config.host not in _LOOPBACK and not config.tls:
+    if not config.is_loopback and not config.tls:
         found.append(
             f"MQTT to {config.address} is not encrypted: whoever shares the network can read "
             "motion data and password; set tls = true or keep it to a network you trust"

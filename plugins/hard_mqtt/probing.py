@@ -68,9 +68,22 @@ def reached(config: BrokerConfig) -> Generator[Stage, None, bool]:
         yield Stage("tls", False, *cause_and_remedy(str(error)))
         return False
     except OSError as error:
-        yield Stage("tcp", False, *cause_and_remedy(why_no_connection(config, error)))
+        cause, remedy = cause_and_remedy(why_no_connection(config, error))
+        yield Stage("tcp", False, cause, f"{remedy} {_how_to_look(config)}")
         return False
     return True
+
+
+def _how_to_look(config: BrokerConfig) -> str:
+    if config.is_loopback:
+        return (
+            "Look: systemctl status mosquitto. Start it: sudo systemctl start mosquitto. Install "
+            "it: sudo apt-get install mosquitto"
+        )
+    return (
+        "mosquitto as installed answers its own machine only: give it the two lines of the README "
+        "(listener, and who may), and let its firewall pass the port"
+    )
 
 
 def _tls(config: BrokerConfig, line: socket.socket) -> Stage:

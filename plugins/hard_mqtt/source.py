@@ -84,6 +84,10 @@ class MqttSource(Source[MqttSourceConfig]):
         finally:
             subscriber.close()
 
+    def advice(self) -> Iterator[tuple[str, str]]:
+        """Yield what may surprise in what messages do not say about themselves."""
+        return self.config.advice()
+
     def probe(self, timeout_s: float) -> Iterator[Stage]:
         """Try name, TCP, TLS, login and subscription; then tell what arrives."""
         deadline_s = time.monotonic() + timeout_s

@@ -128,6 +128,14 @@ def test_no_text_becomes_a_formula_in_a_csv_and_every_row_can_be_read_back(strea
         ("2h", 1_000_000 - 7200),
         ("1.5d", 1_000_000 - 129_600),
         ("1970-01-02", 86_400 - 3600),
+        # 1,000,000 s is 14:46:40 of 12 January in Berlin
+        ("today", 950_400 - 3600),
+        ("yesterday", 950_400 - 3600 - 86_400),
+        ("yesterday 18:30", 950_400 - 3600 - 86_400 + 18.5 * 3600),
+        ("06:00", 950_400 + 5 * 3600),
+        ("14:46:40", 1_000_000),
+        ("14:47", 1_000_000 + 20 - 86_400),
+        ("9:05", 950_400 + 8 * 3600 + 300),
         ("1970-01-02T00:00:00Z", 86_400),
         ("1970-01-02 00:00:00.5+02:00", 86_400.5 - 7200),
     ],
@@ -136,7 +144,10 @@ def test_a_time_is_what_a_person_means(text, seconds):
     assert time_ns(text, 1_000_000 * S, ZoneInfo("Europe/Berlin")) == seconds * S
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "2 h", "-2h", "2026-13-01", "1e9"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "gestern", "25:00", "6:1", " 06:00", "today06:00", "2 h", "-2h", "2026-13-01", "1e9"],
+)
 def test_what_is_no_time_is_refused_by_its_text(text):
     with pytest.raises(ValueError, match="is no time: write 2h"):
         time_ns(text, 0, UTC)

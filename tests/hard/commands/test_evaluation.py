@@ -100,6 +100,12 @@ def test_a_grid_is_sorted_and_agrees_with_single_settings(day):
     }
 
 
+def test_a_grid_says_what_its_mark_means(day):
+    told = hard("evaluate", day, "--grid", "min_dwell_s=0,8").stdout.splitlines()
+    assert told[-2].startswith("* nothing else tried is better")
+    assert told[-1] == "  false/h, found, delay"
+
+
 @pytest.mark.parametrize("options", [[], ["--grid", "min_dwell_s=0,5", "--grid", "enter=0.4,0.6"]])
 def test_a_plot_is_drawn(day, tmp_path, options):
     out = tmp_path / "truth.png"

@@ -4,6 +4,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -70,6 +72,16 @@ def test_record_at_a_terminal_says_where_what_and_how_to_go_on(tmp_path):
     assert "type a label and Enter; an empty line ends it" in shown
     assert re.search(rf"{session}: \d+ bytes: sim-1 \d+ accel, \d+ gyro", shown)
     assert f"hard inspect {session}" in shown
+
+
+def test_record_without_a_terminal_and_without_an_end_says_that_it_goes_on(tmp_path):
+    command = [sys.executable, "-m", "hard", "record", "-c", str(live(tmp_path))]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        first, second = process.stderr.readline(), process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        process.stderr.read()
+    assert "Ctrl-C stops" in first
+    assert "sim-1 arrives: accel, gyro" in second
 
 
 def test_record_in_a_pipe_says_only_what_was_written(tmp_path):

@@ -74,6 +74,16 @@ def test_a_credential_is_noted_as_known_to_the_service_only(tmp_path, monkeypatc
     assert (done.returncode, "note:" in done.stderr) == (0, False)
 
 
+@pytest.mark.parametrize("plugin", ["mqtt", "http"])
+def test_a_phone_whose_platform_is_not_set_is_noted(tmp_path, plugin):
+    phone = f'{WEARER}[sources.phone]\nplugin = "{plugin}"\n'
+    done = checked(tmp_path, phone)
+    assert done.returncode == 0
+    assert "note: sources.phone.platform: not set: a phone with Sensor Logger" in done.stderr
+    for more in ('platform = "ios"\n', 'format = "plain"\n'):
+        assert "note:" not in checked(tmp_path, phone + more).stderr
+
+
 def test_check_refuses_a_state_folder_whose_control_socket_would_be_too_long(tmp_path):
     done = checked(tmp_path, f'{WEARER}[hard]\nstate_dir = "{"deep" * 30}"\n')
     assert (done.returncode, done.stdout) == (78, "")

@@ -90,6 +90,7 @@ def test_a_backup_is_put_back_on_another_machine_under_its_name(folder, tmp_path
     other = tmp_path_factory.mktemp("other")
     (other / "hard.toml").write_text(CONFIG.replace("attic", "cellar"))
     done = hard("restore", folder / "b.zip", "--yes", folder=other)
+    assert re.search(r"number \(seq\) will be above \d+: .* may have given lower ones", done.stdout)
     assert done.returncode == 0, done.stderr
     assert 'set node = "attic" under [hard]' in done.stderr
     assert kept(other) == kept(folder)
