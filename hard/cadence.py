@@ -1,10 +1,11 @@
-"""Whether a stated sampling rate can be true: nobody strides twice, or half, as fast as people do.
+"""Whether a stated sampling rate can be true, by how fast people stride.
 
 Pure, in data time, called by conditioning for streams whose stamps are counted from a stated rate:
-only the motion can contradict that.  Says nothing before somebody walks or runs, and nothing of
-gait that is too irregular (stairs, often) or too short.  Not the gait estimator of `hard.upright`,
-which takes the rate for granted and asks for steps at a human pace: this one asks for gait of any
-pace, by what no scale of time changes, and then how long its strides take:
+only the motion can contradict that.  Strides say nothing before somebody walks or runs, and nothing
+of gait that is too irregular (stairs, often); `hard.tilt` asks the gyroscope too.  Not the gait
+estimator of `hard.upright`, which takes the rate for granted and asks for steps at a human pace:
+this one asks for gait of any pace, by what no scale of time changes, and then how long its strides
+take:
 
     8 s of acceleration, every 2 s -> does it repeat? -> every stride, left and right -> is it
     gait? -> how long is a stride, for one so strong? -> 4 more against the rate than 3 times those
@@ -22,18 +23,24 @@ from collections import Counter
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hard.api import NS_PER_S
+from hard.api import NS_PER_S, Sensor
+from hard.tilt import Tilt
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Mapping
 
-__all__ = ["StatedRate", "Stride", "stride_in"]
+__all__ = ["SENSORS", "Stamped", "StatedRate", "Stride", "stride_in"]
+
+Stamped: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64]]
+SENSORS: tuple[Sensor, Sensor] = ("accel", "gyro")
 
 RATE_HZ = 50
 WINDOW_S, HOP_S = 8, 2
 """Slowed to half, a window holds three strides and more."""
 
+_MIN_TILT_HZ = 16.0
 _MIN_STRENGTH_M_S2 = 0.8
 _SHORTEST_S, _LONGEST_S = 0.3, 2.8
 _MIN_REPEAT = 0.5  # correlation from one stride to the next
@@ -52,6 +59,7 @@ _N = WINDOW_S * RATE_HZ
 _LAGS = np.arange(round(_LONGEST_S * RATE_HZ) + 2)
 _TAPER = np.hanning(_N)
 _HZ = np.fft.rfftfreq(_SIZE, 1 / RATE_HZ)
+_NOTHING: Stamped = np.empty(0, np.int64), np.empty((0, 3))
 _Pace: TypeAlias = Literal["slow", "human", "fast"]
 
 
@@ -111,9 +119,10 @@ def _repeat(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class StatedRate:
-    """The rate stated for one sensor, weighed against the strides that are seen with it.
+    """The rate stated for one sensor, weighed against the motion that is seen with it.
 
-    What is found depends on the samples alone, not on how they were cut into messages.
+    Strides and the gyroscope are asked apart, each until it is sure; either may contradict.  What
+    is found depends on the samples alone, not on how they were cut into messages.
     """
 
     def __init__(self, stated_hz: float, begin_ns: int) -> None:
@@ -121,38 +130,57 @@ class StatedRate:
         self._stated_hz = stated_hz
         hop_ns = HOP_S * NS_PER_S
         self._begin_ns = -(-begin_ns // hop_ns) * hop_ns  # of the next window
-        self._t: NDArray[np.int64] = np.empty(0, np.int64)
-        self._x = np.empty((0, 3))
+        self._pending = dict.fromkeys(SENSORS, _NOTHING)
         self._seen: Counter[_Pace] = Counter()
         self._paces: list[float] = []  # of those that are not human
-        self._confirmed = False
+        self._strides_agree = False
+        # None once it agrees, and where a gyroscope is read too seldom to add up its turns.
+        self._tilt = Tilt() if stated_hz >= _MIN_TILT_HZ else None
 
-    def find(
-        self, t: NDArray[np.int64], x: NDArray[np.float64], until: int
-    ) -> tuple[int, str] | None:
-        """Take final samples (total acceleration, m/s²); none before `until` is still to come.
+    def find(self, samples: Mapping[Sensor, Stamped], until: int) -> tuple[int, str] | None:
+        """Take final samples, t int64[n] (ns) and x float64[n, 3], of the sensors `SENSORS`.
 
-        Return when the rate is contradicted for certain, ns, and the reason; None while it isn't.
+        Total acceleration is in m/s², angular rate in rad/s; the gyroscope is left out unless its
+        stamps were made from the same rate.  None before `until` is still to come.  Return when
+        the rate is contradicted for certain, ns, and the reason; None while it isn't.
         """
-        if self._confirmed:
-            return None
-        self._t, self._x = np.concatenate([self._t, t]), np.concatenate([self._x, x])
+        for sensor, (t, x) in samples.items():
+            if not self._strides_agree or self._tilt:
+                old_t, old_x = self._pending[sensor]
+                self._pending[sensor] = np.concatenate([old_t, t]), np.concatenate([old_x, x])
         window_ns, hop_ns = WINDOW_S * NS_PER_S, HOP_S * NS_PER_S
-        while not self._confirmed and (end := self._begin_ns + window_ns) <= until:
-            a, b = np.searchsorted(self._t, (self._begin_ns, end)).tolist()
-            reason = self._weigh(self._t[a:b], self._x[a:b])
+        while (end := self._begin_ns + window_ns) <= until:
+            reason = self._weigh(end)
             if reason is not None:
                 return end, reason
             self._begin_ns += hop_ns
-        keep = int(np.searchsorted(self._t, self._begin_ns))
-        self._t, self._x = self._t[keep:], self._x[keep:]
+        for sensor, (t, x) in self._pending.items():
+            keep = int(np.searchsorted(t, self._begin_ns))
+            self._pending[sensor] = t[keep:], x[keep:]
         return None
 
-    def _weigh(self, t: NDArray[np.int64], x: NDArray[np.float64]) -> str | None:
-        """Take a window into account; return the reason once it contradicts the rate."""
-        if len(t) < 0.9 * WINDOW_S * self._stated_hz:  # a gap
+    def _weigh(self, end: int) -> str | None:
+        """Take the window up to `end` into account; return the reason once it contradicts."""
+        if self._strides_agree and self._tilt is None:
             return None
-        stride = stride_in(self._evenly(t, x))
+        accel, gyro = (self._evenly(*self._pending[sensor], end) for sensor in SENSORS)
+        if accel is None:
+            return None
+        reason = None if self._strides_agree else self._weigh_stride(stride_in(accel))
+        if reason is None and self._tilt and gyro is not None:
+            found = self._tilt.weigh(accel, gyro, RATE_HZ)
+            if found == "right":
+                self._tilt = None
+            elif found is not None:
+                return self._wrong(
+                    f"the gyroscope turns about {'twice' if found == 'slow' else 'half'} as far as "
+                    "gravity does",
+                    2.0 if found == "slow" else 0.5,
+                    ", or else its scale or axes are wrong",
+                )
+        return reason
+
+    def _weigh_stride(self, stride: Stride | None) -> str | None:
         if stride is None:
             return None
         pace: _Pace = "human"
@@ -163,26 +191,34 @@ class StatedRate:
         if self._seen[pace] - _WEIGHT * (self._seen.total() - self._seen[pace]) < _LEAD:
             return None
         if pace == "human":
-            self._confirmed = True
+            self._strides_agree = True
             return None
-        return self._reason(stride)
+        return self._wrong(
+            f"a stride takes {stride.period_s:.2g} s, about "
+            f"{'twice' if pace == 'slow' else 'half'} what people's do",
+            float(np.median(self._paces)) / _USUAL_PACE,
+        )
 
-    def _evenly(self, t: NDArray[np.int64], x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the window's samples at 50 Hz, faster ones averaged before."""
+    def _evenly(
+        self, t: NDArray[np.int64], x: NDArray[np.float64], end: int
+    ) -> NDArray[np.float64] | None:
+        """Return the window up to `end` at 50 Hz, faster ones averaged before; None for a gap."""
+        a, b = np.searchsorted(t, (self._begin_ns, end)).tolist()
+        if b - a < max(0.9 * WINDOW_S * self._stated_hz, 1):
+            return None
         n = max(int(self._stated_hz / RATE_HZ), 1)
-        rows = len(t) // n
-        at = t[: rows * n].reshape(rows, n).mean(axis=1) - self._begin_ns
-        means = x[: rows * n].reshape(rows, n, 3).mean(axis=1)
+        rows = (b - a) // n
+        at = t[a : a + rows * n].reshape(rows, n).mean(axis=1) - self._begin_ns
+        means = x[a : a + rows * n].reshape(rows, n, 3).mean(axis=1)
         grid = np.arange(_N) * (NS_PER_S / RATE_HZ)
         return np.stack([np.interp(grid, at, column) for column in means.T], axis=1)
 
-    def _reason(self, stride: Stride) -> str:
-        likely_hz = self._stated_hz * float(np.median(self._paces)) / _USUAL_PACE
+    def _wrong(self, found: str, times: float, besides: str = "") -> str:
+        """Return the reason: the true rate is likely the stated one so many `times`."""
+        likely_hz = self._stated_hz * times
         off = {hz: abs(float(np.log(hz / likely_hz))) for hz in _COMMON_HZ}
         close = [hz for hz in _COMMON_HZ if off[hz] <= max(_LIKELY, min(off.values()))]
         return (
-            f"wrong rate: at the stated {self._stated_hz:g} Hz a stride takes "
-            f"{stride.period_s:.2g} s, about {'twice' if stride.pace > _USUAL_PACE else 'half'} "
-            f"what people's do; the rate is likely {' or '.join(f'{hz:g}' for hz in close)} Hz: "
-            "correct it (rate_hz, --rate)"
+            f"wrong rate: at the stated {self._stated_hz:g} Hz {found}; the rate is likely "
+            f"{' or '.join(f'{hz:g}' for hz in close)} Hz: correct it (rate_hz, --rate){besides}"
         )

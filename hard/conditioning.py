@@ -8,7 +8,7 @@ out depends on the samples and their order of arrival, not on how they were cut 
     order    `hard.ordering`: final samples, sorted, or the end of a segment
     check    each 3 s against what was declared: nothing is used before the first that agree, nor
              after two in a row that do not, nor after a unit or a scale was found wrong until what
-             showed it shows the contrary; a rate that no stamp can prove, against strides
+             showed it shows the contrary; a rate that no stamp can prove, against the motion
     bridge   gaps up to 0.2 s are filled; longer ones end a run
     grid     resampled values at k * period since the epoch, each with "valid" and "covered"
 """
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from hard.api import NS_PER_S, STANDARD_GRAVITY_M_S2, SampleBatch, Sensor, Unit
-from hard.cadence import StatedRate
+from hard.cadence import SENSORS, StatedRate
 from hard.clock import DeviceClock
 from hard.ordering import MAX_GAP_NS, Orderer, Samples, Settled
 from hard.resampling import HALF_WIDTH_PERIODS, Taps, taps_for
@@ -146,8 +146,8 @@ class Conditioner:
         self._doubt: str | None = None  # what the last 3 s that were checked were found to be
         self._sign_known: dict[Sensor, bool] = {}
         self._stated_hz: dict[Sensor, float] = {}
-        self._counted = False  # whether the accelerometer's stamps were made from its stated rate
-        self._strides: StatedRate | None = None  # what weighs that rate, in this segment
+        self._counted_hz: dict[Sensor, float] = {}  # the rate that a sensor's stamps were made from
+        self._motion: StatedRate | None = None  # what weighs that rate, in this segment
         self._wrong_rate: str | None = None  # what it found
         self._gyro_unit: Unit | None = None  # as declared
         self._suspicion: _Suspicion | None = None
@@ -221,8 +221,10 @@ class Conditioner:
         scale = _SCALE[batch.declared.unit]
         if batch.declared.rate_hz is not None:
             self._stated_hz[batch.sensor] = batch.declared.rate_hz
-        if batch.sensor == "accel":
-            self._counted = batch.declared.counted and batch.declared.rate_hz is not None
+        if batch.declared.counted and batch.declared.rate_hz is not None:
+            self._counted_hz[batch.sensor] = batch.declared.rate_hz
+        else:
+            self._counted_hz.pop(batch.sensor, None)
         if batch.sensor != "gyro":
             self._sign_known[batch.sensor] = batch.declared.sign is not None
             scale *= batch.declared.sign or 1
@@ -255,7 +257,7 @@ class Conditioner:
                 yield SegmentEnd(self.reached_ns)
             if self._tracks:
                 self.segment += 1
-            self._strides = self._wrong_rate = self._suspicion = None
+            self._motion = self._wrong_rate = self._suspicion = None
             self._redeclared_ns = 0
             self._unuse()
 
@@ -289,11 +291,12 @@ class Conditioner:
 
     def _weighed(self, settled: Settled) -> tuple[int, str] | None:
         """Weigh a rate that stamps were made from; what contradicts it holds for the segment."""
-        if self._strides is None:
+        rate_hz = self._counted_hz.get("accel")
+        if self._motion is None or rate_hz is None:
             return None
-        accel = next((samples for samples in settled.samples if samples.sensor == "accel"), None)
-        t, x = (accel.t, accel.x) if accel else (np.empty(0, np.int64), np.empty((0, 3)))
-        found = self._strides.find(t, x, settled.until)
+        weighed = {sensor for sensor in SENSORS if self._counted_hz.get(sensor) == rate_hz}
+        samples = {s.sensor: (s.t, s.x) for s in settled.samples if s.sensor in weighed}
+        found = self._motion.find(samples, settled.until)
         if found:
             self._wrong_rate = found[1]
         return found
@@ -324,8 +327,8 @@ class Conditioner:
             first_ns = max(int(track.t[0]) for track in self._tracks.values())
             self._next_k = -(-first_ns // self._wanted.period_ns)
             self._watch = _Watch(self._tracks, end, self._wanted.min_rate_hz, self._judge)
-            if self._counted and self._strides is None:
-                self._strides = StatedRate(self._stated_hz["accel"], end)
+            if self._motion is None and "accel" in self._counted_hz:
+                self._motion = StatedRate(self._counted_hz["accel"], end)
         else:
             for sensor, samples in tile.items():
                 self._counts["rejected"] += len(samples.t)

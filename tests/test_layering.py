@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCE_ROOTS = ("hard", "plugins", "training")
 LAYERS = (
-    {"api"},
+    {"api", "tilt"},
     {
         "cadence",
         "card",

@@ -89,7 +89,7 @@ def open_sensor_logger(
         found = {name for name in MEMBERS if _usable(folder / name, TIME_AND_AXES, unusable)}
         if not found:
             raise UnusableInput(_not_an_export(path, folder, unusable))
-        annotated = _usable(folder / "Annotation.csv", TIME_AND_TEXT, unusable)
+        annotated = _annotated(folder / "Annotation.csv", unusable)
     chosen = _accelerometer(path, found, metadata) | _gyroscope(found)
     info = RecordingInfo(
         format="sensor_logger",
@@ -147,6 +147,17 @@ def _usable(member: Folder | JsonMember, columns: Columns, unusable: list[str]) 
         unusable.append(f"{member.name}: {why}")
         return False
     return True
+
+
+def _annotated(member: Folder | JsonMember, unusable: list[str]) -> bool:
+    """Tell whether somebody typed labels; a file without any lacks nothing, so it goes unsaid."""
+    if not member.is_file():
+        return False
+    with opened(member) as stream, guarded(str(member)):
+        lines = stream.read(METADATA_BYTES).splitlines()
+    if sum(bool(line.strip()) for line in lines) < 2:  # a header at most
+        return False
+    return _usable(member, TIME_AND_TEXT, unusable)
 
 
 def _accelerometer(path: Path, found: set[str], metadata: _Metadata) -> _Chosen:

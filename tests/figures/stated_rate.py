@@ -1,4 +1,4 @@
-"""How well strides tell a wrong rate where there are no stamps: counted on recordings of people.
+"""How well motion tells a wrong rate where there are no stamps: counted on recordings of people.
 
     python tests/figures/stated_rate.py --data ../shared/data
 

@@ -151,6 +151,20 @@ def test_annotations_come_with_the_samples_of_their_time(tmp_path):
         assert accel.t[0] <= note.t <= accel.t[-1]
 
 
+@pytest.mark.parametrize("notes", ["", "\n", "time,seconds_elapsed,text\n", "\ufefftime,text"])
+def test_that_nobody_typed_a_label_is_nothing_to_tell(tmp_path, notes):
+    members = {"TotalAcceleration.csv": SOME, "Annotation.csv": notes}
+    recording = open_recording(write_folder(tmp_path / "export", members))
+    assert recording.info.ignored == ()
+    assert [type(part) for part in parts(recording)] == [SampleBatch]
+
+
+def test_annotations_without_their_columns_are_told(tmp_path):
+    members = {"TotalAcceleration.csv": SOME, "Annotation.csv": "time,note\n5,stairs\n"}
+    recording = open_recording(write_folder(tmp_path / "export", members))
+    assert recording.info.ignored == ("Annotation.csv: lacks the columns 'text'",)
+
+
 def messages_of(tmp_path, **times):
     members = {f"{name}.csv": member(stamps) for name, stamps in times.items()}
     recording = open_recording(write_folder(tmp_path / "export", members))
