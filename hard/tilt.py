@@ -12,8 +12,8 @@ how the device is turned nor the acceleration's sign:
 Steps and swings average out over 3 s.  At the right rate the mean square of what wanders, as a
 share of how much the acceleration varies, is 0.001 to 0.006 on MotionSense (HAPT: up to 0.014);
 with angles twice too large 0.01 to 0.25, and halving them brings it back.  A drift of 0.05 rad/s
-changes little of it, one of 0.1 some.  The bounds were chosen on the people of odd number;
-`tests/figures/stated_rate.py` tells them from the others.
+changes little of it, one of 0.1 some.  Unlike those of `hard.cadence`, the bounds were set with all
+of these people in view; `tests/figures/stated_rate.py` counts what they find.
 """
 
 from __future__ import annotations

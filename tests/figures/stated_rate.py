@@ -4,8 +4,9 @@
 
 Every recording of MotionSense, HAPT and SP-SW-HAR, at 50 Hz, is stamped as if it came at the right
 rate and at wrong ones, through the whole conditioning.  A row says in how many the stated rate was
-refused, and after how many seconds of the stated time (median, 90th percentile).  Bounds were
-chosen on the people of odd number; the others stand apart.
+refused, and after how many seconds of the stated time (median, 90th percentile).  Those of
+strides were chosen on the people of odd number, so the others stand apart; those of the gyroscope
+were set with all in view.
 """
 
 # ruff: noqa: T201 - a command prints
