@@ -73,10 +73,13 @@ test-ha: .venv-ha/bin/hard ## hold what is announced against Home Assistant's ow
 faults: mosquitto .venv-test/bin/hard ## the long fault suite, with its figures (SOAK_MINUTES=2 FAULTS_SEED=6)
 	.venv-test/bin/python -m pytest -rs -m faults tests/faults
 
-test-systemd: ## boot a Debian and run the service in it (root only)
-	systemd/test-service
+test-systemd: ## boot a Debian and run the service in it (root only; SUITE=bookworm|trixie)
+	systemd/test-service $(SUITE)
 
-# The machine and its Python that the package is for.
+test-arm: ## run the daemon where a Raspberry Pi would, emulated (root only; SUITE, ARCH=arm64|armhf)
+	systemd/test-arm $(SUITE) $(or $(ARCH),arm64)
+
+# The machine and its Python that the package, or such a test, is for.
 SUITE := bookworm
 ARCH :=
 deb: ## build a Debian package of the service in dist (SUITE=bookworm|trixie ARCH=amd64|arm64)
@@ -127,4 +130,4 @@ clean: ## remove everything that the other targets made
 	@.venv-ha/bin/python -m pip install --quiet --no-deps --editable .
 
 comma := ,
-.PHONY: help demo test lint test-all test-3.13 faults test-systemd test-ha deb wheels python mosquitto sample clean
+.PHONY: help demo test lint test-all test-3.13 faults test-systemd test-arm test-ha deb wheels python mosquitto sample clean

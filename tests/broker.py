@@ -27,7 +27,7 @@ class Broker:
 
     def __init__(self, folder: Path) -> None:
         assert MOSQUITTO.exists(), "these tests need a broker: apt-get install mosquitto"
-        self.port = _free_port()
+        self.port = free_port()
         self._folder = folder
         self._lines = [f"listener {self.port} 127.0.0.1", "user root", _LOG]
         self._access = ["allow_anonymous true"]
@@ -191,7 +191,8 @@ def _changed_ns(path: Path) -> int:
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 from hard.api import NS_PER_S
@@ -49,6 +50,8 @@ data_ns = {data_ns}
 streams = {streams}
 speed = {speed}
 seconds = {seconds}
+present_s = {present_s}
+absent_s = {absent_s}
 
 [sinks.broker]
 plugin = "mqtt"
@@ -91,6 +94,8 @@ class Installation:
             "streams": 4,
             "speed": 25.0,
             "seconds": FOR_EVER_S,
+            "present_s": 1.0,
+            "absent_s": 0.0,
             "keepalive_s": 20,
             "begin_ns": now_ns + NS_PER_S,
             "data_ns": now_ns - int(ago_s * NS_PER_S),
@@ -164,6 +169,14 @@ class Installation:
         threads = int(re.search(r"Threads:\s+(\d+)", status)[1])
         resident = int(re.search(r"VmRSS:\s+(\d+)", status)[1])
         return threads, len(list(Path(f"/proc/{self.pid}/fd").iterdir())), resident
+
+
+def figure(port, name):
+    """Return the sum of a family of the metrics that a daemon serves on `port`."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    values = re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE)
+    return sum(map(float, values))
 
 
 def wait_for(condition, seconds, installation):

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from hard.api import NS_PER_S, Declared, PluginConfig, SampleBatch, Sink, Source
+from hard.api import NS_PER_S, Command, Declared, PluginConfig, SampleBatch, Sink, Source
 
 RATE_HZ = 50
 APART_S = 7
@@ -24,8 +24,9 @@ class RestlessConfig(PluginConfig):
     """`motion`: an .npz with `accel` (m/s², gravity included) and `gyro` (rad/s) at 50 Hz.
 
     Data time began at `data_ns` when the wall clock was `begin_ns`, and runs `speed` times as fast:
-    who is started again goes on where the data are by then; with `begin_ns` 0 it begins anew.
-    It ends after `seconds` of data.
+    who is started again goes on where the data are by then; with `begin_ns` 0 it begins anew.  With
+    `speed` 0 it runs as fast as the pipeline takes it.  It ends after `seconds` of data.  Each
+    stream is there for `present_s` of data, then away for `absent_s`, one after the other.
     """
 
     motion: Path = Field(strict=False)
@@ -34,6 +35,12 @@ class RestlessConfig(PluginConfig):
     streams: int = 4
     speed: float = 25.0
     seconds: float = FOR_EVER_S
+    present_s: float = 1.0
+    absent_s: float = 0.0
+
+    def is_present(self, index: int, second: int) -> bool:
+        turn_s = self.present_s + self.absent_s
+        return (second + index * turn_s / self.streams) % turn_s < self.present_s
 
 
 class RestlessSource(Source[RestlessConfig]):
@@ -51,10 +58,13 @@ class RestlessSource(Source[RestlessConfig]):
         second = max(0, math.ceil(gone_s * config.speed))
         period_ns = np.arange(RATE_HZ, dtype=np.int64) * (NS_PER_S // RATE_HZ)
         while second < config.seconds:
-            if stop.wait(max(0.0, begun_s + second / config.speed - time.monotonic())):
+            due_s = begun_s + second / config.speed if config.speed else 0.0
+            if stop.wait(max(0.0, due_s - time.monotonic())):
                 return
             t = config.data_ns + second * NS_PER_S + period_ns
             for index in range(config.streams):
+                if not config.is_present(index, second):
+                    continue
                 at = (second + index * APART_S) % n_seconds * RATE_HZ
                 name = f"{self.name}-{index}"
                 emit(
@@ -64,8 +74,18 @@ class RestlessSource(Source[RestlessConfig]):
                     ]
                 )
             second += 1
+            if not config.speed:
+                self._let_it_catch_up(stop)
         if config.seconds < FOR_EVER_S:  # an end of the data would end the daemon
             stop.wait()
+
+    def _let_it_catch_up(self, stop):
+        """Wait for an answer that the pipeline gives in its turn, behind what was emitted."""
+        answered = threading.Event()
+        nobody = {"stream": f"{self.name}-nobody"}
+        self.ask(Command("resume", nobody, lambda _: answered.set()))
+        while not (answered.wait(0.5) or stop.is_set()):
+            pass
 
 
 class FaultyConfig(PluginConfig):

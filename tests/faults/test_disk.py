@@ -13,7 +13,8 @@ import pytest
 
 from hard.api import Event
 from hard.eventlog import EventLog
-from tests.faults.installation import wait_for
+from tests.broker import free_port
+from tests.faults.installation import figure, wait_for
 from tests.faults.test_broker import SEED, caught_up, ended, made
 from tests.faults.verifier import account
 
@@ -105,14 +106,14 @@ def _fill(file):
 
 
 def test_a_disk_that_is_read_only_for_a_while_costs_no_event(verifier, install, tell, small_disk):
-    daemon = install().start()
+    port = free_port()  # such a disk takes no control socket
+    daemon = install(extra=f"[metrics]\nport = {port}").start()
     made(daemon, 30)
     daemon.kill()
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     daemon.start()
     wait_for(lambda: daemon.said("read-only"), 60, daemon)
-    time.sleep(5)  # of events that wait in memory
-    assert not daemon.has_ended()
+    wait_for(lambda: _decided(port) >= 50, 60, daemon)
     subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
     began_s = time.monotonic()
     wait_for(lambda: daemon.said("can be written again"), 20, daemon)
@@ -121,6 +122,73 @@ def test_a_disk_that_is_read_only_for_a_while_costs_no_event(verifier, install, 
     caught_up(daemon, verifier, 20)
     ended(daemon)
     tell(f"{account(daemon.events, verifier)}; written again {back_s:.1f} s after it could be")
+
+
+def _decided(port):
+    """Return how many events a daemon decided since its start, 0 until it can be asked."""
+    try:
+        return figure(port, "hard_events_total")
+    except OSError:
+        return 0
+
+
+class Card:
+    """A memory card of 24 MB at `folder`: `fail` makes it read-only as its own errors would."""
+
+    def __init__(self, folder):
+        self._image, self._folder = folder.with_suffix(".img"), folder
+        folder.mkdir()
+        with self._image.open("wb") as image:
+            image.truncate(24_000_000)
+        subprocess.run(["mkfs.ext4", "-q", self._image], check=True)
+
+    def put_in(self):
+        options = ["-o", "loop,errors=remount-ro"]
+        return not subprocess.run(
+            ["mount", *options, self._image, self._folder], check=False
+        ).returncode
+
+    def fail(self):
+        source = ["findmnt", "-no", "SOURCE", self._folder]
+        told = subprocess.run(source, check=True, capture_output=True, text=True).stdout.strip()
+        Path("/sys/fs/ext4", Path(told).name, "trigger_fs_error").write_text("a test")
+
+    def take_out(self):
+        subprocess.run(["umount", "-l", self._folder], check=True)
+        subprocess.run(["e2fsck", "-fp", self._image], check=False, capture_output=True)
+
+
+@pytest.fixture
+def card(tmp_path):
+    card = Card(tmp_path / "state")
+    if not card.put_in():
+        pytest.skip("needs root: it mounts a disk of its own")
+    yield card
+    card.take_out()
+
+
+def test_a_card_that_fails_under_the_daemon_costs_no_event_that_was_committed(
+    verifier, install, tell, card
+):
+    daemon = install().start()
+    made(daemon, 30)
+    card.fail()
+    began_s = time.monotonic()
+    wait_for(lambda: "disk" in str(daemon.status()["degraded"]), 20, daemon)
+    told_s = time.monotonic() - began_s
+    decided = daemon.status()["events"]
+    wait_for(lambda: daemon.status()["events"] >= decided + 50, 60, daemon)
+    status, took_s = daemon.stop()
+    assert status == 0
+    assert took_s < 4.5 + 1
+    card.take_out()
+    card.put_in()
+    daemon.start()
+    made(daemon, 30)
+    caught_up(daemon, verifier, 20)
+    ended(daemon)
+    told = f"told after {told_s:.1f} s, ended after {took_s:.1f} s"
+    tell(f"{account(daemon.events, verifier)}; {told}")
 
 
 @pytest.mark.parametrize(("bouts_an_hour", "most_mb"), [(0, 1.0), (60, 3.0)])

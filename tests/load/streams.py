@@ -183,11 +183,14 @@ def publish(plan, senders, port, begin_ns):
 
 
 class Daemon:
-    """`hard run` as a process of its own, with its state and its events in `folder`."""
+    """`hard run` as a process of its own, with its state and its events in `folder`.
 
-    def __init__(self, folder: Path, port: int) -> None:
+    `more` is added to its configuration.
+    """
+
+    def __init__(self, folder: Path, port: int, more: str = "") -> None:
         self._config = folder / "hard.toml"
-        self._config.write_text(CONFIG.format(folder=folder, port=port), "utf-8")
+        self._config.write_text(CONFIG.format(folder=folder, port=port) + more, "utf-8")
         self._state = folder / "state"
         self._log = folder / "log.txt"
         self._events = folder / "events.jsonl"
