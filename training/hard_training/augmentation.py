@@ -18,6 +18,9 @@ __all__ = ["Augmentation", "Axis", "augmented", "upright"]
 
 _TILT_DEG = (5.0, 5.0, 0.0)  # how far references of one placement lie apart
 
+_RATE_HZ = 50  # of every model's windows
+_TURN_SAMPLES = (40, 100)
+
 Axis: TypeAlias = Literal[0, 1, 2]
 
 
@@ -34,7 +37,9 @@ class Augmentation:
     `time_warp` is by how much a motion may be faster or slower, as a share of its time.
     `response` is the deviation of the logarithm of what a sensor makes of a frequency, drawn at
     each octave (another phone, cloth, body); `strength` between which factors the motion, not
-    gravity, is made weaker or stronger, both sensors alike.
+    gravity, is made weaker or stronger, both sensors alike.  `turning` is the share of windows in
+    which the wearer turns about the vertical, up to half way round within 0.8 to 2 s: the device
+    turns along, so that only the gyroscope tells.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
@@ -49,6 +54,7 @@ class Augmentation:
     time_warp: float = 0.0
     response: float = 0.0
     strength: tuple[float, float] = (1.0, 1.0)
+    turning: float = 0.0
 
 
 def upright(device: Augmentation) -> Augmentation:
@@ -64,6 +70,8 @@ def augmented(
         windows = _warped(windows, rng.uniform(1 - by.time_warp, 1 + by.time_warp, len(windows)))
     if by.response or by.strength != (1.0, 1.0):
         windows = _filtered(windows, by, rng)
+    if by.turning and windows.shape[2] > 3:
+        windows = _turning(windows, by.turning, rng)
     n, channels = len(windows), windows.shape[2]
     turn = _rotations(rng.normal(0, 1, (n, 3)) * np.radians(by.turn_deg))
     if by.half_turn is not None:
@@ -116,6 +124,23 @@ def _filtered(
     spectrum = np.fft.rfft(windows, axis=1) * gain
     changed: NDArray[np.float32] = np.fft.irfft(spectrum, samples, axis=1).astype(np.float32)
     return changed
+
+
+def _turning(
+    windows: NDArray[np.float32], share: float, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Return windows with a turn of the wearer's in a `share` of them, its rate a raised cosine."""
+    n, samples, _ = windows.shape
+    angle_rad = rng.uniform(-np.pi, np.pi, (n, 1)) * (rng.random((n, 1)) < share)
+    lasts = rng.uniform(*_TURN_SAMPLES, (n, 1))
+    centre = rng.uniform(0, samples, (n, 1))
+    phase = np.clip((np.arange(samples) - centre) / lasts, -0.5, 0.5)
+    rate_rad_s = angle_rad * (1 + np.cos(2 * np.pi * phase)) / (lasts / _RATE_HZ)
+    gravity = windows[:, :, :3].mean(axis=1)
+    up = gravity / np.maximum(np.linalg.norm(gravity, axis=1, keepdims=True), 1e-3)
+    turned = windows.copy()
+    turned[:, :, 3:] += (rate_rad_s[:, :, None] * up[:, None]).astype(np.float32)
+    return turned
 
 
 def _rotations(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

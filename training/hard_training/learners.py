@@ -20,6 +20,8 @@ from hard_training.features import features
 from hard_training.models import ARCHITECTURES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hard.card import ModelInput
     from hard_training.augmentation import Augmentation
     from hard_training.models import Architecture
@@ -82,7 +84,7 @@ class Learner(Protocol):
         train: LabelledWindows,
         validation: LabelledWindows,
         wanted: ModelInput,
-        labels: int,
+        labels: Sequence[str],
         *,
         augmentation: Augmentation,
         seed: int,
@@ -93,7 +95,8 @@ class Learner(Protocol):
 
         `epochs` None: the learner's own; both `epochs` and `on_epoch` mean nothing to a learner
         without epochs.  Windows of several fits may have different labels left out: `predict`
-        always gives `labels` columns.  The same arguments give the same result on one machine.
+        always gives a column for each of `labels`.  The same arguments give the same result on one
+        machine.
         """
         ...
 
@@ -119,7 +122,7 @@ class NetworkLearner:
         train: LabelledWindows,
         validation: LabelledWindows,
         wanted: ModelInput,
-        labels: int,
+        labels: Sequence[str],
         *,
         augmentation: Augmentation,
         seed: int,
@@ -163,7 +166,7 @@ class _Baseline:
         train: LabelledWindows,
         validation: LabelledWindows,
         wanted: ModelInput,
-        labels: int,
+        labels: Sequence[str],
         *,
         augmentation: Augmentation,
         seed: int,
@@ -177,7 +180,7 @@ class _Baseline:
         classifier.fit(features(seen, rate_hz), train.label)
 
         def predict(windows: NDArray[np.float32]) -> NDArray[np.float64]:
-            probs = np.zeros((len(windows), labels))
+            probs = np.zeros((len(windows), len(labels)))
             if len(windows):
                 probs[:, classifier.classes_] = classifier.predict_proba(features(windows, rate_hz))
             return probs

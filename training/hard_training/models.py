@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hard_training.front import looked_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from hard.card import ModelInput
     from hard_training.front import ChannelSet
@@ -31,7 +31,7 @@ class Architecture:
     the placement's augmentation is part of the recipe.  `filters` are those of the convolutions,
     one after the other, `lstm_units` 0 means no LSTM; the tutorial's network has no convolutions
     and no dropout.  `front` names what is looked at (`hard_training.front`), nothing: the raw axes;
-    `balanced` draws as many windows of each label in an epoch.
+    `balanced` and `often`, by label, say which windows an epoch draws (`hard_training.train.draw`).
     """
 
     name: str
@@ -46,7 +46,8 @@ class Architecture:
     lstm_units: int = 0
     dropout: float = 0.0
     front: tuple[ChannelSet, ...] = ()
-    balanced: bool = False
+    balanced: float = 0.0
+    often: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def description(self) -> str:

@@ -8,7 +8,7 @@ Everything is chosen on the validation people.  The test people's windows are no
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,7 @@ from hard_training.export import (
 from hard_training.train import fit
 from hard_training.trained import Trained
 from hard_training.usual import usual
-from hard_training.windows import LabelledWindows
+from hard_training.windows import joined, numbered_apart
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from hard_training.recipe import Recipe
     from hard_training.run_folder import RunFolder
     from hard_training.train import Fitted
+    from hard_training.windows import LabelledWindows
 
 __all__ = ["Exported", "export", "golden_window", "opened", "produce", "transitions"]
 
@@ -57,7 +58,6 @@ _TRAINING_STRIDE_SAMPLES = 16
 _POSTURES = ("sitting", "standing", "laying")
 _RAREST_TRANSITION = 0.005
 _WHERE = {"pocket": "phone in the front trouser pocket", "waist": "phone on the waist"}
-_PER_SET = 100_000  # people and recordings of the second data set are numbered from there
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def produce(
     fitted = fit(
         architecture,
         recipe.input,
-        len(labels),
+        labels,
         parts.train,
         parts.validation,
         augmentation=_augmentation(recipe, data_sets[0])
@@ -172,33 +172,20 @@ def _parts(
         ):
             part = "train" if name == "coarse" else name
             people = [person for person in parts if parts[person] == part]
-            kept[name].append(_numbered(windows.part(np.isin(windows.person, people)), number))
+            kept[name].append(numbered_apart(windows.part(np.isin(windows.person, people)), number))
             if name == part:
-                subjects[part] += [person + _PER_SET * number for person in people]
+                subjects[part] += np.unique(kept[name][-1].person).tolist()
     if not subjects["train"] or not subjects["validation"]:
         raise UnusableInput(
             f"data_sets: {', '.join(recipe.data_sets)} leave nobody to train on or to choose by"
         )
-    train = _joined(kept["train"])
+    train = joined(kept["train"])
     return _Parts(
         train=train,
-        validation=_joined(kept["validation"]),
+        validation=joined(kept["validation"]),
         subjects={name: tuple(people) for name, people in subjects.items()},
-        transitions=transitions(_joined(kept["coarse"]), len(labels)),
+        transitions=transitions(joined(kept["coarse"]), len(labels)),
         usual=usual(train, labels),
-    )
-
-
-def _numbered(windows: LabelledWindows, data_set: int) -> LabelledWindows:
-    """Return the windows with people and recordings numbered apart from other data sets'."""
-    apart = _PER_SET * data_set
-    return replace(windows, person=windows.person + apart, recording=windows.recording + apart)
-
-
-def _joined(parts: Sequence[LabelledWindows]) -> LabelledWindows:
-    names = [field.name for field in fields(LabelledWindows)]
-    return LabelledWindows(
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in names)
     )
 
 

@@ -32,7 +32,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from hard.card import Channel, ModelInput
 from hard_training.augmentation import Augmentation  # noqa: TC001 - pydantic evaluates it
-from hard_training.front import ChannelSet  # noqa: TC001 - as above
+from hard_training.front import NEED_UPRIGHT, ChannelSet
 from hard_training.models import ARCHITECTURES
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ class Network(_Strict):
     filters: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=5)] | None = None
     lstm_units: Positive | None = None
     front: tuple[ChannelSet, ...] | None = None
-    balanced: bool | None = None
+    balanced: Annotated[float, Field(ge=0, le=1)] | None = None
+    often: dict[str, Annotated[float, Field(gt=0)]] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -122,8 +123,12 @@ class Recipe(_Strict):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.network.front and self.frame != "upright":
-            raise ValueError('network.front: takes +z for up, which needs frame = "upright"')
+        if self.frame != "upright":
+            upright = [name for name in self.network.front or () if name in NEED_UPRIGHT]
+            if upright:
+                raise ValueError(
+                    f'network.front: {", ".join(upright)}: +z taken for up needs frame = "upright"'
+                )
         return self
 
     @property
@@ -217,6 +222,12 @@ def _faults(error: ValidationError) -> str:
     )
 
 
+def _toml_value(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{json.dumps(k)} = {v}' for k, v in value.items())} }}"
+    return json.dumps(value)
+
+
 def toml_text(recipe: Recipe) -> str:
     """Return the recipe as TOML that loads as the same recipe."""
     table = json.loads(recipe.model_dump_json(exclude_none=True))
@@ -224,5 +235,5 @@ def toml_text(recipe: Recipe) -> str:
     lines = [f"{key} = {json.dumps(value)}" for key, value in plain.items()]
     for section in (key for key in table if key not in plain):
         lines += ["", f"[{section}]"]
-        lines += [f"{key} = {json.dumps(value)}" for key, value in table[section].items()]
+        lines += [f"{key} = {_toml_value(value)}" for key, value in table[section].items()]
     return "\n".join(lines) + "\n"

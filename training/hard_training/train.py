@@ -14,12 +14,14 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from hard.api import UnusableInput
 from hard_training import checkpoint as checkpoints
 from hard_training.augmentation import Augmentation, augmented
 from hard_training.checkpoint import Checkpoint
 from hard_training.learners import Epoch
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Fitted", "calibrated", "draw", "fit", "fit_temperature"]
 
+_ROUNDING = 1e-6  # of a share of windows that is a whole number
 _WINDOWS_PER_EPOCH = 6400  # another draw from all of them in each epoch: also a shift in time
 
 
@@ -47,7 +50,7 @@ class Fitted:
 def fit(
     architecture: Architecture,
     wanted: ModelInput,
-    labels: int,
+    labels: Sequence[str],
     train: LabelledWindows,
     validation: LabelledWindows,
     *,
@@ -61,7 +64,8 @@ def fit(
 
     Where the augmentation leaves the heading open, the best epoch is that for any heading.  With a
     `checkpoint`, a training of the same arguments that was cut off goes on after its last whole
-    epoch; those before are told to `on_epoch` again.
+    epoch; those before are told to `on_epoch` again.  Raises `UnusableInput` where the architecture
+    is to see a label `often` that is none of `labels`.
     """
     if augmentation.any_heading:
         any_heading = Augmentation(any_heading=True)
@@ -70,7 +74,7 @@ def fit(
     training = _Training(architecture, wanted, labels, train, augmentation, epochs, seed)
     made_for = checkpoints.fingerprint(
         (
-            *(architecture, wanted, labels, augmentation, epochs, seed, tf.__version__),
+            *(architecture, wanted, tuple(labels), augmentation, epochs, seed, tf.__version__),
             *(train.values, train.label, validation.values, validation.label),
         )
     )
@@ -110,7 +114,7 @@ class _Training:
         self,
         architecture: Architecture,
         wanted: ModelInput,
-        labels: int,
+        labels: Sequence[str],
         train: LabelledWindows,
         augmentation: Augmentation,
         epochs: int,
@@ -121,7 +125,8 @@ class _Training:
         self._rng = np.random.default_rng(seed)
         self._architecture, self._augmentation = architecture, augmentation
         self._train, self._labels, self._epochs = train, labels, epochs
-        self.model = architecture.build(wanted, labels, None)
+        self._often = _by_index(architecture.often, labels)
+        self.model = architecture.build(wanted, len(labels), None)
         scale = self.model.get_layer("scale")
         seen = train.values
         if architecture.front:
@@ -137,10 +142,16 @@ class _Training:
         cosine = 0.5 * (1 + np.cos(np.pi * done / self._epochs))
         self.model.optimizer.learning_rate.assign(self._architecture.learning_rate * cosine)
         label = self._train.label
-        drawn = draw(label, _WINDOWS_PER_EPOCH, self._rng, balanced=self._architecture.balanced)
+        drawn = draw(
+            label,
+            _WINDOWS_PER_EPOCH,
+            self._rng,
+            balanced=self._architecture.balanced,
+            often=self._often,
+        )
         fitted = self.model.fit(
             augmented(self._train.values[drawn], self._augmentation, self._rng),
-            keras.utils.to_categorical(self._train.label[drawn], self._labels),
+            keras.utils.to_categorical(label[drawn], len(self._labels)),
             batch_size=self._architecture.batch_windows,
             shuffle=False,
             verbose=0,
@@ -179,19 +190,39 @@ class _Training:
 
 
 def draw(
-    label: NDArray[np.int64], at_most: int, rng: np.random.Generator, *, balanced: bool
+    label: NDArray[np.int64],
+    at_most: int,
+    rng: np.random.Generator,
+    *,
+    balanced: float,
+    often: Mapping[int, float],
 ) -> NDArray[np.int64]:
     """Return which windows an epoch takes, in the order it takes them.
 
-    `label` is each window's; `balanced` takes as many of each, those of a rare one several times.
+    `label` is each window's.  `balanced` 1 takes as many of each label, 0 as many as there are, and
+    in between their numbers to the power of 1 - `balanced`; `often` takes those of a label so many
+    times as many.  Windows of a rare one are taken several times.
     """
-    if not balanced:
+    if not balanced and not often:
         return rng.permutation(len(label))[:at_most]
-    known = np.unique(label)
-    each = -(-min(at_most, len(label)) // len(known))
-    of_each = (np.flatnonzero(label == one) for one in known)
-    drawn = [rng.choice(of, each, replace=len(of) < each) for of in of_each]
+    known, counts = np.unique(label, return_counts=True)
+    weights = counts ** (1 - balanced) * [often.get(one, 1.0) for one in known.tolist()]
+    shares = weights / weights.sum()
+    drawn = []
+    for one, share in zip(known, shares, strict=True):
+        of = np.flatnonzero(label == one)
+        n = int(np.ceil(min(at_most, len(label)) * share - _ROUNDING))
+        drawn.append(rng.choice(of, n, replace=len(of) < n))
     return rng.permutation(np.concatenate(drawn))
+
+
+def _by_index(often: Mapping[str, float], labels: Sequence[str]) -> dict[int, float]:
+    strangers = [label for label in often if label not in labels]
+    if strangers:
+        raise UnusableInput(
+            f"network.often: no label {', '.join(strangers)}; there are {', '.join(labels)}"
+        )
+    return {labels.index(label): times for label, times in often.items()}
 
 
 def _judged(number: int, loss: float, model: Any, validation: LabelledWindows) -> Epoch:

@@ -8,7 +8,7 @@ the model are left out.
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,7 +33,17 @@ if TYPE_CHECKING:
 
     Cuttable: TypeAlias = Recording | "GridRecording"
 
-__all__ = ["GridRecording", "LabelledWindows", "grid_blocks", "labelled_windows", "on_grid"]
+__all__ = [
+    "GridRecording",
+    "LabelledWindows",
+    "grid_blocks",
+    "joined",
+    "labelled_windows",
+    "numbered_apart",
+    "on_grid",
+]
+
+_PER_SET = 100_000  # people and recordings of the second data set are numbered from there
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +79,20 @@ class LabelledWindows:
             self.recording[keep],
             self.t_start[keep],
         )
+
+
+def numbered_apart(windows: LabelledWindows, data_set: int) -> LabelledWindows:
+    """Return the windows of the n-th of several data sets, whose people are not another's."""
+    apart = _PER_SET * data_set
+    return replace(windows, person=windows.person + apart, recording=windows.recording + apart)
+
+
+def joined(parts: Sequence[LabelledWindows]) -> LabelledWindows:
+    """Return all windows of the parts, one after another."""
+    names = [field.name for field in fields(LabelledWindows)]
+    return LabelledWindows(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in names)
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

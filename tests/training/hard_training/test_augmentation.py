@@ -109,6 +109,15 @@ def test_a_motion_is_made_weaker_and_stronger_between_two_factors():
     assert 1.1 < swing.max() <= 1.2001
 
 
+def test_a_turn_of_the_wearer_is_up_to_half_way_round_about_the_windows_own_vertical():
+    resting = np.zeros((500, 128, 6), np.float32) + np.float32([0, -9.8, 0, 0, 0, 0])
+    turned = augmented(resting, Augmentation(turning=0.5), seeded())
+    angle_rad = turned[:, :, 4].sum(axis=1) / 50
+    assert turned[:, :, [0, 1, 2, 3, 5]] == pytest.approx(resting[:, :, [0, 1, 2, 3, 5]], abs=1e-5)
+    assert np.pi * 0.9 < np.abs(angle_rad).max() < np.pi * 1.01
+    assert 0.4 < (angle_rad == 0).mean() < 0.6
+
+
 def test_windows_without_a_gyroscope_are_taken_too():
     by = Augmentation(turn_deg=(5, 5, 5), gain=0.1, half_turn=1, mirror=0)
     assert augmented(windows(channels=3), by, seeded()).shape == (16, 32, 3)

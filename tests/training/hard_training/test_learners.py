@@ -36,7 +36,7 @@ def learned(name, channels=6, **settings):
         made_up_windows(240, channels),
         made_up_windows(40, channels, seed=1),
         wanted(channels),
-        3,
+        ("first", "none", "last"),
         augmentation=Augmentation(accel_bias_m_s2=0.1),
         seed=0,
         epochs=4,

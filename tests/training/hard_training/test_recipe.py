@@ -57,7 +57,10 @@ def test_a_recipe_written_out_is_read_as_the_same(written):
             "the network 'tutorial' has none",
         ),
         (PLAIN + "[augmentation]\nspin = 3\n", "augmentation.spin: "),
-        (PLAIN + '[network]\nfront = ["tilt"]\n', 'needs frame = "upright"'),
+        (
+            PLAIN + '[network]\nfront = ["lie", "tilt"]\n',
+            'network.front: tilt: +z taken for up needs frame = "upright"',
+        ),
         (PLAIN + 'seed = "1"\n', "seed: "),
         (PLAIN + "[sweep]\nseed = 3\n", "sweep.seed: must be a list"),
         (PLAIN + '[sweep]\n"augmentation.gain" = [0.1]\n', "there is no table [augmentation]"),

@@ -6,6 +6,7 @@ import pytest
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.training
 
+from hard.api import UnusableInput  # noqa: E402 - after the skip
 from hard_training.augmentation import Augmentation  # noqa: E402 - after the skip
 from hard_training.models import ARCHITECTURES  # noqa: E402
 from hard_training.produce import transitions  # noqa: E402
@@ -30,7 +31,7 @@ def fitted(epochs, seed=0, on_epoch=None, checkpoint=None, arch="conv-lstm", **t
     return fit(
         ARCHITECTURES[arch],
         INPUT,
-        2,
+        ("up", "over"),
         train,
         validation,
         augmentation=Augmentation(turn_deg=(5, 5, 5), **turned),
@@ -90,7 +91,14 @@ def test_training_ends_where_patience_does():
     patient = replace(ARCHITECTURES["tiny"], patience=2, learning_rate=1e-9)
     train, validation = made_up_windows(64), made_up_windows(32, seed=1)
     result = fit(
-        patient, INPUT, 2, train, validation, augmentation=Augmentation(), epochs=9, seed=0
+        patient,
+        INPUT,
+        ("up", "over"),
+        train,
+        validation,
+        augmentation=Augmentation(),
+        epochs=9,
+        seed=0,
     )
     assert len(result.history) == result.best_epoch + 2 < 9
 
@@ -98,16 +106,44 @@ def test_training_ends_where_patience_does():
 def test_an_epoch_takes_other_windows_each_time_and_none_twice():
     rng = np.random.default_rng(0)
     label = np.arange(100) % 2
-    once, again = (draw(label, 60, rng, balanced=False) for _ in range(2))
+    once, again = (draw(label, 60, rng, balanced=0, often={}) for _ in range(2))
     assert len(once) == len(set(once.tolist())) == 60
     assert (once != again).any()
 
 
 def test_balanced_draws_take_as_many_windows_of_a_rare_label_as_of_the_others():
     label = np.repeat([0, 2, 3], [80, 15, 5])
-    drawn = draw(label, 60, np.random.default_rng(0), balanced=True)
+    drawn = draw(label, 60, np.random.default_rng(0), balanced=1, often={})
     assert np.unique(label[drawn], return_counts=True)[1].tolist() == [20, 20, 20]
     assert len(set(drawn[label[drawn] == 0].tolist())) == 20
+
+
+def test_half_balanced_draws_go_by_the_root_of_how_many_there_are():
+    label = np.repeat([0, 1], [400, 25])
+    drawn = draw(label, 100, np.random.default_rng(0), balanced=0.5, often={})
+    assert np.unique(label[drawn], return_counts=True)[1].tolist() == [80, 20]
+
+
+def test_a_label_that_is_seen_often_is_drawn_so_many_times_as_often():
+    label = np.repeat([0, 1, 2], 200)
+    drawn = draw(label, 240, np.random.default_rng(0), balanced=1, often={1: 6.0})
+    assert np.unique(label[drawn], return_counts=True)[1].tolist() == [30, 180, 30]
+
+
+def test_a_label_that_nobody_has_cannot_be_seen_often():
+    architecture = replace(ARCHITECTURES["tiny"], often={"walking": 6.0})
+    windows = made_up_windows(8)
+    with pytest.raises(UnusableInput, match="no label walking; there are up, over"):
+        fit(
+            architecture,
+            INPUT,
+            ("up", "over"),
+            windows,
+            windows,
+            augmentation=Augmentation(),
+            epochs=1,
+            seed=0,
+        )
 
 
 def test_where_the_heading_is_open_the_best_epoch_is_that_for_any():

@@ -147,7 +147,7 @@ def crossval(
 
 @app.command()
 def transfer(
-    train: Annotated[str, typer.Option(help="Data set to learn from.")],
+    train: Annotated[str, typer.Option(help="Data sets to learn from, separated by commas.")],
     test: Annotated[str, typer.Option(help="Data set to test on.")],
     learners: Learners = _ALL_LEARNERS,
     recipe: OfRecipe = None,
@@ -163,7 +163,7 @@ def transfer(
     out: Out = Path("out/transfer"),
     as_json: AsJson = False,
 ) -> None:
-    """Learn on one data set, test on another; postures count as one label, still.
+    """Learn on data sets, test on another; postures count as one label, still.
 
     hard-train transfer --train motionsense --test hapt
     """
@@ -172,15 +172,18 @@ def transfer(
     from hard_training.evaluation.tables import transfer_text  # noqa: PLC0415
 
     try:
-        own, other = data_set_named(train), data_set_named(test)
+        own = [data_set_named(name.strip()) for name in train.split(",")]
+        other = data_set_named(test)
         names, base = _known(learners, recipe), _recipe(recipe, channels, frame, seed)
-        plan = _plan(base, own, module.classes_for(own, other, classes.value), epochs)
+        plan = _plan(base, own[0], module.classes_for(own, other, classes.value), epochs)
         folder = data_folder(data)
-        with _progress(f"reading {own.title} and {other.title}") as on_step:
-            learned_from = Material.read(own, folder, plan.labels, plan.input)
+        with _progress(f"reading {train} and {test}") as on_step:
+            learned_from = [
+                (one, Material.read(one, folder, plan.labels, plan.input)) for one in own
+            ]
             tested_on = windows_read(other, folder, plan.labels, plan.input, opened=open_test)
             found = module.transfer(
-                (own, learned_from), (other, tested_on), names, plan, store=out, on_step=on_step
+                learned_from, (other, tested_on), names, plan, store=out, on_step=on_step
             )
     except _FAILURES as error:
         _fail(error)

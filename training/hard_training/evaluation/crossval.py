@@ -20,7 +20,7 @@ from hard_training.evaluate import score
 from hard_training.evaluation.anchors import anchors_for
 from hard_training.evaluation.folds import Fold, folds_by_person
 from hard_training.evaluation.trials import Trial, learned
-from hard_training.windows import LabelledWindows
+from hard_training.windows import joined
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hard.card import ModelInput
     from hard_training.datasets import DataSet
     from hard_training.evaluation.trials import Kept, Plan
+    from hard_training.windows import LabelledWindows
 
 __all__ = [
     "LEAKY",
@@ -188,13 +189,7 @@ def _of(windows: LabelledWindows, people: Sequence[int]) -> LabelledWindows:
 
 def _row(trials: Sequence[Trial], results: Sequence[Kept], labels: Sequence[str]) -> dict[str, Any]:
     """Return the scores of all folds' predictions together, and what they cost."""
-    parts = [trial.test for trial in trials]
-    tested = LabelledWindows(
-        *(
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("values", "label", "person", "recording", "t_start")
-        )
-    )
+    tested = joined([trial.test for trial in trials])
     return {
         "parameters": max(result.parameters for result in results),
         "best_epochs": [result.best_epoch for result in results],

@@ -1,4 +1,4 @@
-"""Learned on one data set, tested on another: other people, another phone, maybe another placement.
+"""Learned on data sets, tested on another: other people, another phone, maybe another placement.
 
 The postures count as one label, `still`: what sitting looks like depends on where the phone is.
 Nothing of the other set is learned from or chosen by.  Called by `hard-train transfer`.
@@ -15,6 +15,7 @@ from hard_training.datasets.labels import POSTURES
 from hard_training.evaluate import score
 from hard_training.evaluation.crossval import within
 from hard_training.evaluation.trials import Trial, learned
+from hard_training.windows import joined, numbered_apart
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,20 +37,21 @@ def merged(labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(STILL if label in POSTURES else label for label in labels))
 
 
-def classes_for(train: DataSet, test: DataSet, classes: Classes) -> tuple[str, ...]:
+def classes_for(train: Sequence[DataSet], test: DataSet, classes: Classes) -> tuple[str, ...]:
     """Return what is told apart; raise ValueError for sets that share fewer than two labels."""
-    own, other = merged(train.labels), merged(test.labels)
+    own = merged([label for data_set in train for label in data_set.labels])
+    other = merged(test.labels)
     shared = tuple(label for label in own if label in other)
     if len(shared) < 2:
         raise ValueError(
-            f"{train.title} and {test.title} share {' and '.join(shared) or 'no label'}: take two "
+            f"{_titles(train)} and {test.title} share {' and '.join(shared) or 'no label'}: take "
             "sets with two labels in common"
         )
     return shared if classes == "shared" else own
 
 
 def transfer(
-    train: tuple[DataSet, Material],
+    train: Sequence[tuple[DataSet, Material]],
     test: tuple[DataSet, LabelledWindows],
     learners: Sequence[str],
     plan: Plan,
@@ -59,20 +61,20 @@ def transfer(
 ) -> dict[str, Any]:
     """Return a row of scores per learner; each set comes with its windows of the plan's labels.
 
-    The training set's validation people choose; its official test people take no part.  Raises
-    ValueError for a set without validation people, and for one without a window to test on.
+    The training sets' validation people choose; their official test people take no part.  Raises
+    ValueError for sets without validation people, and for one without a window to test on.
     """
-    data_set, material = train
+    data_sets = [data_set for data_set, _ in train]
     other, tested_on = test
     parts = (
-        _of(data_set, material.learned_from, "train"),
-        _of(data_set, material.tested, "validation"),
+        _joined_of([(data_set, own.learned_from) for data_set, own in train], "train"),
+        _joined_of([(data_set, own.tested) for data_set, own in train], "validation"),
         tested_on,
     )
     if not all(map(len, parts)):
         raise ValueError(
-            f"{data_set.title} -> {other.title}: no windows to learn from, to choose by, or to "
-            "test on; the first set needs validation people of its own"
+            f"{_titles(data_sets)} -> {other.title}: no windows to learn from, to choose by, or to "
+            "test on; what is learned from needs validation people of its own"
         )
     rows = []
     for number, learner in enumerate(learners):
@@ -91,9 +93,12 @@ def transfer(
     on_step("done", 1.0)
     return {
         "kind": "transfer",
-        "train": data_set.name,
+        "train": ", ".join(data_set.name for data_set in data_sets),
         "test": other.name,
-        "placements": [data_set.placement, other.placement],
+        "placements": [
+            ", ".join(dict.fromkeys(data_set.placement for data_set in data_sets)),
+            other.placement,
+        ],
         "labels": list(plan.labels),
         "channels": len(plan.input.channels),
         "frame": plan.input.frame,
@@ -103,6 +108,16 @@ def transfer(
         "windows": len(tested_on),
         "rows": rows,
     }
+
+
+def _titles(data_sets: Sequence[DataSet]) -> str:
+    return " and ".join(data_set.title for data_set in data_sets)
+
+
+def _joined_of(windows: Sequence[tuple[DataSet, LabelledWindows]], part: str) -> LabelledWindows:
+    return joined(
+        [numbered_apart(_of(own, of_set, part), n) for n, (own, of_set) in enumerate(windows)]
+    )
 
 
 def _of(data_set: DataSet, windows: LabelledWindows, part: str) -> LabelledWindows:

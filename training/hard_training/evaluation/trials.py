@@ -119,7 +119,7 @@ def learned(
         trial.train,
         trial.validation,
         plan.input,
-        len(plan.labels),
+        plan.labels,
         augmentation=plan.augmentation if augmented else Augmentation(),
         seed=plan.seed,
         epochs=plan.epochs,

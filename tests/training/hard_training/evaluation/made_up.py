@@ -21,4 +21,4 @@ def windows(people, per_label=12, labels=2, seed=0, samples=128, channels=6):
 
 
 def material(people, **how):
-    return Material(windows(people, **how), windows(people, seed=1, **how))
+    return Material(windows(people, **how), windows(people, **({"seed": 1} | how)))

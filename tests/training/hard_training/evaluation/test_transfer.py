@@ -17,13 +17,13 @@ def test_postures_are_one_class():
 
 
 def test_what_both_sets_have_is_told_apart_or_all_of_the_first():
-    assert set(classes_for(POCKET, WAIST, "shared")) == {
+    assert set(classes_for([POCKET], WAIST, "shared")) == {
         "walking",
         "upstairs",
         "downstairs",
         "still",
     }
-    assert set(classes_for(POCKET, WAIST, "train")) == {
+    assert set(classes_for([POCKET], WAIST, "train")) == {
         "walking",
         "upstairs",
         "downstairs",
@@ -38,7 +38,7 @@ def test_a_learner_is_tested_on_people_of_the_other_set_alone(tmp_path):
     plan = Plan(("resting", "moving"), INPUT, Augmentation())
     told = []
     found = transfer(
-        (POCKET, material(people)),
+        [(POCKET, material(people))],
         (WAIST, windows([50, 51], seed=9)),
         ["knn"],
         plan,
@@ -52,11 +52,26 @@ def test_a_learner_is_tested_on_people_of_the_other_set_alone(tmp_path):
     assert "motionsense (pocket) -> hapt (waist)" in transfer_text(found)
 
 
+@pytest.mark.training
+def test_two_sets_are_learned_from_together_though_their_people_have_the_same_numbers(tmp_path):
+    people = [1, 3, 5, *POCKET.split.validation[:1], *WAIST.split.validation[:1]]
+    found = transfer(
+        [(POCKET, material(people)), (WAIST, material(people, seed=3))],
+        (DATA_SETS["sp-sw-har"], windows([50], seed=9)),
+        ["knn"],
+        Plan(("resting", "moving"), INPUT, Augmentation()),
+        store=tmp_path,
+        on_step=lambda *_: None,
+    )
+    assert found["rows"][0]["macro_f1"] > 0.95
+    assert "motionsense, hapt (pocket, waist) -> sp-sw-har (pocket)" in transfer_text(found)
+
+
 def test_a_set_without_people_to_choose_by_is_refused(tmp_path):
     plan = Plan(("resting", "moving"), INPUT, Augmentation())
     with pytest.raises(ValueError, match="validation people"):
         transfer(
-            (POCKET, material([1, 2])),
+            [(POCKET, material([1, 2]))],
             (WAIST, windows([50])),
             ["knn"],
             plan,
