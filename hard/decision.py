@@ -13,7 +13,7 @@ import math
 from collections import deque
 from dataclasses import asdict, dataclass
 from itertools import pairwise, starmap
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -63,7 +63,7 @@ class DecisionSettings(BaseModel):
         description="hidden Markov model, exponential averaging, or each window by itself",
     )
     bout_s: float = Field(
-        default=45.0,
+        default=20.0,
         ge=1,
         le=86400,
         description="hmm: how long an activity lasts; longer: fewer false events, later true ones",
@@ -84,10 +84,10 @@ class DecisionSettings(BaseModel):
         default=0.5, ge=0, le=1, description="probability at which the present one holds on"
     )
     enter_at: dict[str, Probability] = Field(
-        default={}, description="`enter` of single activities, by name"
+        default={}, description="`enter` of single activities, by name; with hmm downstairs: 0.9"
     )
     exit_at: dict[str, Probability] = Field(
-        default={}, description="`exit` of single activities, by name"
+        default={}, description="`exit` of single activities, by name; with hmm walking: 0.01"
     )
     min_dwell_s: float = Field(
         default=0.0, ge=0, le=600, description="how long another must lead before it takes over"
@@ -675,14 +675,22 @@ class Decision:
             )
 
 
+_DOWNSTAIRS_ENTER: Final = 0.9
+_WALKING_EXIT: Final = 0.01
+"""A stretch of a walk is taken for stairs, and surely, more often than there are stairs."""
+
+
 def _thresholds(card: ModelCard, settings: DecisionSettings) -> tuple[list[float], list[float]]:
     """Return by state what it needs to begin and below what it may end."""
     states = [*card.states, UNKNOWN]
-    enter = [
-        max(settings.enter_at.get(state, settings.enter), card.thresholds.get(state, 0.0))
-        for state in states
-    ]
-    return enter, [settings.exit_at.get(state, settings.exit) for state in states]
+    enter, leave = dict.fromkeys(states, settings.enter), dict.fromkeys(states, settings.exit)
+    if settings.smoothing == "hmm":
+        enter["downstairs"] = max(settings.enter, _DOWNSTAIRS_ENTER)
+        leave["walking"] = min(settings.exit, _WALKING_EXIT)
+    enter |= settings.enter_at
+    leave |= settings.exit_at
+    needed = [max(enter[state], card.thresholds.get(state, 0.0)) for state in states]
+    return needed, [leave[state] for state in states]
 
 
 def _smoother(card: ModelCard, settings: DecisionSettings) -> Smoother:
