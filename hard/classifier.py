@@ -12,6 +12,7 @@ by a process of its own first, which has little time and memory (`prove`):
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import os
 import resource
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TFLiteClassifier", "operator_codes", "prove", "runtime_name"]
 
+_DEFAULT_ENVIRONMENT = -1
+"""FE_DFL_ENV of glibc and musl, for arm64 and x86-64."""
 PROOF_S = 30.0
 """A model that has not proved itself by then is refused; on a slow machine it takes seconds."""
 PROOF_CPU_S = 20
@@ -60,7 +63,17 @@ def _runtime() -> Any:
         from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415 - one of the two is there
     except ImportError:
         from tflite_runtime.interpreter import Interpreter  # noqa: PLC0415
+    _keep_subnormals()
     return Interpreter
+
+
+def _keep_subnormals() -> None:
+    """Let numbers near zero be what they are, which tflite-runtime's build for arm64 ends.
+
+    Loading it makes this thread, and those that it starts, take them for zero.
+    """
+    if sys.float_info.min / 2 == 0.0:
+        ctypes.CDLL(None).fesetenv(ctypes.c_void_p(_DEFAULT_ENVIRONMENT))
 
 
 @contextlib.contextmanager

@@ -162,7 +162,7 @@ def test_it_shows_what_comes_says_that_the_daemon_is_away_and_finds_the_next_one
     with started(config) as process:
         until(lambda: "sim-1" in hard("status", "-c", config).stdout)
         with watched(config) as terminal:
-            terminal.shows("standing 1.00 ##########")
+            terminal.shows("standing 0.9")
             assert stopped(process) == 0
             terminal.shows("NOT THERE, trying again")
             with started(config):
