@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,22 +109,13 @@ class Windower:
             segment=self._segment,
             t_start=t_start,
             t_end=t_start + length * wanted.period_ns,
-            values=self._cut(self._values, starts, (length, self._values.shape[1])),
-            coverage=self._cut(self._covered, starts, (length,)).mean(axis=1),
+            values=_cut(self._values, starts, length, stride),
+            coverage=_cut(self._covered, starts, length, stride).mean(axis=1),
             run_start=np.full(len(starts), self._run_k0 * wanted.period_ns, np.int64),
         )
         if len(starts):
             self._discard(int(starts[-1]) + min(stride, self._filled - int(starts[-1])))
         return windows
-
-    def _cut(
-        self, held: NDArray[Any], starts: NDArray[np.intp], shape: tuple[int, ...]
-    ) -> NDArray[Any]:
-        """Return a copy of `held` from each start on, [w, *shape]."""
-        cut = np.empty((len(starts), *shape), held.dtype)
-        for window, start in zip(cut, starts.tolist(), strict=True):
-            window[...] = held[start : start + shape[0]]
-        return cut
 
     def _discard(self, n: int) -> None:
         """Drop the first `n` points."""
@@ -132,3 +124,11 @@ class Windower:
             self._covered[: self._filled - n] = self._covered[n : self._filled]
             self._filled -= n
             self._k0 += n
+
+
+def _cut(held: NDArray[Any], starts: NDArray[np.intp], length: int, stride: int) -> NDArray[Any]:
+    """Return a copy of `length` points from each start on, [w, length, ...]; starts lie evenly."""
+    if not len(starts):
+        return np.empty((0, length, *held.shape[1:]), held.dtype)
+    whole = sliding_window_view(held[starts[0] : starts[-1] + length], length, axis=0)
+    return np.moveaxis(whole[::stride], -1, 1).copy(order="C")

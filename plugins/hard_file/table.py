@@ -230,7 +230,7 @@ class CsvFile:
         chunk, line = self._after_header, b""
         while True:
             end = chunk.rfind(b"\n") + 1
-            yield line + chunk[:end] if end else b""
+            yield b"".join((line, memoryview(chunk)[:end])) if end else b""
             line = chunk[end:] if end else line + chunk
             line = line[: MAX_LINE_BYTES + 1]
             with guarded(self.name):
