@@ -500,11 +500,13 @@ def _shorten_stamps(text: NDArray[np.uint8], starts: NDArray[np.intp]) -> tuple[
     width, first = head.find(b","), head[:4]
     if not (15 < width <= 19 and first.isdigit() and int(first) <= _LAST_FIRST_DIGITS):
         return None
+    if starts[-1] + width >= len(text):  # the last line is shorter
+        return None
     fours: NDArray[np.uint32]  # the four characters from each one on
     fours = np.ndarray(len(text) - 3, "<u4", text, strides=(1,))
     if (fours[starts] != fours[0]).any():
         return None
-    if (text.take(starts + width, mode="clip") != ord(",")).any():
+    if (text[starts + width] != ord(",")).any():
         return None
     fours[starts] = int.from_bytes(b"   1", "little")
     return int(first), 10 ** (width - 4)

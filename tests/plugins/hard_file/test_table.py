@@ -211,6 +211,31 @@ def test_blank_lines_in_any_number_leave_rows_and_their_numbers_as_they_are(end,
     assert skipped == ["wrong_columns"]
 
 
+EPOCH = b"1704067200%09d"
+STAMPED = Columns(values=("x", "y"), time="t")
+
+
+@pytest.mark.parametrize("bad", [b"1", b"17", b"170", b"1704", b"", b",", b"1704067200000000000"])
+def test_a_row_cut_off_behind_stamps_of_the_epoch_is_left_out(bad):
+    rows = [EPOCH % n + b",1.5,2.5" for n in range(3)]
+    text = b"t,x,y\n" + b"\n".join([*rows, bad, b""])
+    assert read(text, STAMPED)[1] == [1704067200 * 10**9 + n for n in range(3)]
+
+
+def test_a_row_too_short_is_not_made_up_by_one_too_long():
+    rows = [b",1.5,2.5", b",1.5", b",1.5,2.5,3.5", b",1.5,2.5"]
+    text = b"t,x,y\n" + b"".join(EPOCH % n + row + b"\n" for n, row in enumerate(rows))
+    found, _, _, _, skipped = read(text, STAMPED)
+    assert found == [0, 3]
+    assert skipped == ["wrong_columns"] * 2
+
+
+def test_a_number_as_high_as_a_stamp_moves_no_column():
+    text = b"t,x,y\n" + b"".join(EPOCH % n + b",1.5e18,2\n" for n in range(2))
+    _, _, values, _, _ = read(text, STAMPED)
+    assert values == [[1.5e18, 2.0]] * 2
+
+
 def test_what_stands_in_an_ignored_column_does_no_harm():
     assert read(HEADER + b"1,2,nan,4,l\n2,3,,5,l\n", NUMBERS_ONLY)[1] == [1, 2]
 
