@@ -79,6 +79,9 @@ test-systemd: ## boot a Debian and run the service in it (root only; SUITE=bookw
 test-arm: ## run the daemon where a Raspberry Pi would, emulated (root only; SUITE, ARCH=arm64|armhf)
 	systemd/test-arm $(SUITE) $(or $(ARCH),arm64)
 
+armv7l: ## check that what is pinned resolves for 32-bit ARM, and say where each comes from
+	@systemd/resolve-armv7l
+
 # The machine and its Python that the package, or such a test, is for.
 SUITE := bookworm
 ARCH :=
@@ -130,4 +133,4 @@ clean: ## remove everything that the other targets made
 	@.venv-ha/bin/python -m pip install --quiet --no-deps --editable .
 
 comma := ,
-.PHONY: help demo test lint test-all test-3.13 faults test-systemd test-arm test-ha deb wheels python mosquitto sample clean
+.PHONY: help demo test lint test-all test-3.13 faults test-systemd test-arm armv7l test-ha deb wheels python mosquitto sample clean

@@ -8,6 +8,7 @@ manager while it runs (`hard.systemd`).  `hard service` is the only caller.
 from __future__ import annotations
 
 import json
+import platform
 import re
 import shutil
 import subprocess
@@ -184,8 +185,10 @@ def _program(source: str | None, wheels: Path | None) -> list[Step]:
     if wheels is not None:
         pip += ["--no-index", "--find-links", str(wheels.absolute())]
     what = source or (source_of_this() if wheels is None else DISTRIBUTION)
+    # No index has numpy's wheel for 32-bit ARM: there it is Debian's.
+    seen = ["--system-site-packages"] if platform.machine() == "armv7l" else []
     return [
-        _run("make its environment", python, "-m", "venv", "--clear", str(HOME)),
+        _run("make its environment", python, "-m", "venv", "--clear", *seen, str(HOME)),
         _run("install the program", *pip, what),
     ]
 

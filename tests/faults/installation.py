@@ -52,6 +52,7 @@ speed = {speed}
 seconds = {seconds}
 present_s = {present_s}
 absent_s = {absent_s}
+message_s = {message_s}
 
 [sinks.broker]
 plugin = "mqtt"
@@ -96,6 +97,7 @@ class Installation:
             "seconds": FOR_EVER_S,
             "present_s": 1.0,
             "absent_s": 0.0,
+            "message_s": 1,
             "keepalive_s": 20,
             "begin_ns": now_ns + NS_PER_S,
             "data_ns": now_ns - int(ago_s * NS_PER_S),

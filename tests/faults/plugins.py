@@ -26,7 +26,8 @@ class RestlessConfig(PluginConfig):
     Data time began at `data_ns` when the wall clock was `begin_ns`, and runs `speed` times as fast:
     who is started again goes on where the data are by then; with `begin_ns` 0 it begins anew.  With
     `speed` 0 it runs as fast as the pipeline takes it.  It ends after `seconds` of data.  Each
-    stream is there for `present_s` of data, then away for `absent_s`, one after the other.
+    stream is there for `present_s` of data, then away for `absent_s`, one after the other.  A
+    message holds `message_s` of data.
     """
 
     motion: Path = Field(strict=False)
@@ -37,6 +38,7 @@ class RestlessConfig(PluginConfig):
     seconds: float = FOR_EVER_S
     present_s: float = 1.0
     absent_s: float = 0.0
+    message_s: int = 1
 
     def is_present(self, index: int, second: int) -> bool:
         turn_s = self.present_s + self.absent_s
@@ -44,7 +46,7 @@ class RestlessConfig(PluginConfig):
 
 
 class RestlessSource(Source[RestlessConfig]):
-    """Emits a message a second of data and stream; late ones are sent without a pause."""
+    """Emits the streams' messages in turn; late ones are sent without a pause."""
 
     Config = RestlessConfig
 
@@ -52,28 +54,27 @@ class RestlessSource(Source[RestlessConfig]):
         config = self.config
         with np.load(config.motion) as motion:
             sensors = [("accel", motion["accel"], "m/s2"), ("gyro", motion["gyro"], "rad/s")]
-        n_seconds = len(sensors[0][1]) // RATE_HZ
         gone_s = (time.time_ns() - config.begin_ns) / NS_PER_S if config.begin_ns else 0.0
         begun_s = time.monotonic() - gone_s
         second = max(0, math.ceil(gone_s * config.speed))
-        period_ns = np.arange(RATE_HZ, dtype=np.int64) * (NS_PER_S // RATE_HZ)
+        places = np.arange(config.message_s * RATE_HZ)
         while second < config.seconds:
             due_s = begun_s + second / config.speed if config.speed else 0.0
             if stop.wait(max(0.0, due_s - time.monotonic())):
                 return
-            t = config.data_ns + second * NS_PER_S + period_ns
+            t = config.data_ns + second * NS_PER_S + places * (NS_PER_S // RATE_HZ)
             for index in range(config.streams):
                 if not config.is_present(index, second):
                     continue
-                at = (second + index * APART_S) % n_seconds * RATE_HZ
+                at = (second + index * APART_S) * RATE_HZ + places
                 name = f"{self.name}-{index}"
                 emit(
                     [
-                        SampleBatch(name, sensor, t, values[at : at + RATE_HZ], Declared(unit))
+                        SampleBatch(name, sensor, t, values[at % len(values)], Declared(unit))
                         for sensor, values, unit in sensors
                     ]
                 )
-            second += 1
+            second += config.message_s
             if not config.speed:
                 self._let_it_catch_up(stop)
         if config.seconds < FOR_EVER_S:  # an end of the data would end the daemon

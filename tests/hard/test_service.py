@@ -1,3 +1,4 @@
+import platform
 import sys
 from pathlib import Path
 
@@ -93,6 +94,13 @@ def test_the_plan_begins_with_a_program_outside_of_anybodys_home(tmp_path):
     assert str(HOME) in steps[0].shown
     assert "--constraint" in steps[1].shown
     assert steps[1].shown.endswith("hard_daemon-0.1.0-py3-none-any.whl")
+
+
+@pytest.mark.parametrize(("machine", "sees"), [("armv7l", True), ("aarch64", False)])
+def test_on_32_bit_arm_numpy_is_the_machines_own(tmp_path, monkeypatch, machine, sees):
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    environment = install_plan(Places(tmp_path))[0]
+    assert ("--system-site-packages" in environment.shown) == sees
 
 
 def test_without_a_network_it_comes_from_a_folder_of_wheels(tmp_path):
