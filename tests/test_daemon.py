@@ -1,5 +1,6 @@
 """The daemon as a process: `hard run` against a real broker, as a phone and a reader see it."""
 
+import itertools
 import json
 import random
 import signal
@@ -365,15 +366,25 @@ def test_a_broker_absent_at_the_start_and_restarted_between_is_found_again(
         phone = Phone(broker.port)
         for number, part in parts[40:]:
             phone.send(number, part)
-        until(lambda: _resumed(phone, parts, tmp_path), 30)
+        goes_on = sitting_on(parts)
+        until(lambda: _resumed(phone, goes_on, tmp_path), 30)
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
         phone.close()
     assert not said(tmp_path, "Traceback")
 
 
-def _resumed(phone, parts, folder):
-    """Send what a phone would go on sending until the daemon hears it again."""
-    for number, part in parts[60:]:
+def sitting_on(parts):
+    """Yield what a wearer who stays seated goes on sending: the walk's last minute, ever later."""
+    for minute in itertools.count(1):
+        later = minute * 60
+        for number, part in parts[60:]:
+            moved = {name: (t + later * NS_PER_S, v) for name, (t, v) in part.items()}
+            yield number + later, moved
+
+
+def _resumed(phone, goes_on, folder):
+    """Send another quarter of a minute; tell whether the daemon has heard enough of it."""
+    for number, part in itertools.islice(goes_on, 15):
         phone.send(number, part)
     return any(e["activity"] == "sitting" for e in events_of(folder / "events.jsonl"))
