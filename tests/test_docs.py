@@ -46,6 +46,7 @@ TIMEOUT_S = 60.0
 class Block:
     """A fenced block; one whose first line is `# FILE` is meant to be in that file."""
 
+    section: str
     language: str
     text: str
     skipped: bool
@@ -57,12 +58,17 @@ class Block:
 
 
 def blocks(document):
-    fences = re.finditer(
-        r"(<!-- not run: .+ -->\n)?^```(\w*)\n(.*?)^```$",
+    found, section = [], ""
+    for match in re.finditer(
+        r"^## (.+?)$|(<!-- not run: .+ -->\n)?^```(\w*)\n(.*?)^```$",
         document.read_text("utf-8"),
         re.MULTILINE | re.DOTALL,
-    )
-    return [Block(match[2], match[3], match[1] is not None) for match in fences]
+    ):
+        heading, skip, language, text = match.groups()
+        section = heading or section
+        if not heading:
+            found.append(Block(section, language, text, skip is not None))
+    return found
 
 
 def documents_with(language):
@@ -100,21 +106,39 @@ def test_every_toml_block_is_a_valid_configuration(document, tmp_path):
             assert configured.sources or configured.sinks
 
 
-@pytest.mark.parametrize("document", documents_with("sh"))
-def test_every_hard_command_runs(document, reader, broker):
+def commands_of(block):
+    """Return the arguments of each `hard` command in a block that may be run."""
+    if block.language != "sh" or block.skipped:
+        return []
+    lines = [shlex.split(line, comments=True) for line in block.text.splitlines()]
+    return [command[1:] for command in lines if command[:1] == ["hard"]]
+
+
+def sections_with_commands():
+    return [
+        pytest.param(document, section, id=f"{document.relative_to(ROOT)}: {section}")
+        for document in DOCUMENTS
+        for section in dict.fromkeys(b.section for b in blocks(document) if commands_of(b))
+    ]
+
+
+@pytest.mark.parametrize(("document", "section"), sections_with_commands())
+def test_every_hard_command_runs(document, section, reader, broker):
+    is_reached = False
     for block in blocks(document):
+        is_reached = is_reached or block.section == section
+        if is_reached and block.section != section:
+            break
         if block.file and block.language == "toml":
             # A minimal Debian does not know the name localhost.
             own = f'host = "127.0.0.1"\nport = {broker.port}'
             text = block.text.replace('host = "localhost"', own)
             (reader / block.file).write_text(text, "utf-8")
-        elif block.language == "sh" and not block.skipped:
-            for line in block.text.splitlines():
-                command = shlex.split(line, comments=True)
-                if command[:2] == ["hard", "simulate"]:
-                    (reader / command[2]).unlink(missing_ok=True)  # a reader has none yet
-                if command[:1] == ["hard"]:
-                    run_command(command[1:], reader, broker)
+        for arguments in commands_of(block):
+            if arguments[0] == "simulate":
+                (reader / arguments[1]).unlink(missing_ok=True)  # a reader has none yet
+            if is_reached or arguments[0] == "run":  # what a daemon leaves is needed further on
+                run_command(arguments, reader, broker)
 
 
 def run_command(arguments, folder, broker):
