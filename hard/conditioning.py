@@ -235,7 +235,10 @@ class Conditioner:
             x = x[:, self._turn[0]] * self._turn[1]
         number = -1 if batch.message_id is None else min(max(batch.message_id, -1), 2**62)
         samples = Samples(batch.sensor, t, x, number)
-        if not len(t) or (np.abs(x).max() <= MAX_VALUE and t.min() >= 0 and t.max() <= MAX_T_NS):
+        if not len(t):
+            return samples
+        low, high = x.min(), x.max()
+        if low >= -MAX_VALUE and high <= MAX_VALUE and t.min() >= 0 and t.max() <= MAX_T_NS:
             return samples
         with np.errstate(invalid="ignore"):
             good = (np.abs(x) <= MAX_VALUE).all(axis=1) & (t >= 0) & (t <= MAX_T_NS)

@@ -339,7 +339,7 @@ class Decision:
         ends = [one.t_end for one in seen]
         self._last_end, self._last_segment = ends[-1], self._segment
         now, final = self._smoother.feed(likelihood, ends)
-        self._follow_guess(seen, now.tolist())
+        self._follow_guess(seen, now)
         return self._judge(final, ends[len(ends) - len(final) :])
 
     def _weigh(
@@ -370,13 +370,15 @@ class Decision:
         )
         return list(starmap(_Seen, rows)), likelihood
 
-    def _follow_guess(self, seen: list[_Seen], now: list[list[float]]) -> None:
+    def _follow_guess(self, seen: list[_Seen], now: NDArray[np.float64]) -> None:
         """Note the best guess of now, and since when it is that."""
-        self._latest = now[-1]
-        for one, posterior in zip(seen, now, strict=True):
-            guess = self._best(posterior, self._guess)
-            if guess != self._guess or not self._guess_since:
-                self._guess, self._guess_since = guess, one.begin
+        self._latest = now[-1].tolist()
+        best = now.argmax(axis=1)
+        sure = now.max(axis=1) >= np.take(self._enter, best)
+        for one, guess in zip(seen, np.where(sure, best, -1).tolist(), strict=True):
+            if guess not in (-1, self._guess) or not self._guess_since:
+                self._guess = guess if guess != -1 else self._guess
+                self._guess_since = one.begin
 
     def _judge(self, posteriors: NDArray[np.float64], known: list[int]) -> list[Event]:
         """Judge the oldest windows by their posteriors, each known at data time `known`."""

@@ -500,13 +500,11 @@ def _shorten_stamps(text: NDArray[np.uint8], starts: NDArray[np.intp]) -> tuple[
     width, first = head.find(b","), head[:4]
     if not (15 < width <= 19 and first.isdigit() and int(first) <= _LAST_FIRST_DIGITS):
         return None
-    if starts[-1] + width >= len(text):  # the last line is shorter
+    if starts[-1] + len(first) > len(text):  # the last line is shorter
         return None
     fours: NDArray[np.uint32]  # the four characters from each one on
     fours = np.ndarray(len(text) - 3, "<u4", text, strides=(1,))
     if (fours[starts] != fours[0]).any():
-        return None
-    if (text[starts + width] != ord(",")).any():
         return None
     fours[starts] = int.from_bytes(b"   1", "little")
     return int(first), 10 ** (width - 4)
@@ -518,11 +516,13 @@ def _exact_stamps(
     """Return integer stamps, which may have been made shorter; None where that is not sure."""
     stamps = stamps.copy()  # closer together
     low, high, lacking = 1 - 2**53, 2**53, 0
-    if shorter is not None:  # a 1 in its place, and nothing but digits behind it
+    if shorter is not None:  # in this range it has as many digits as the first
         first, one = shorter
         low, high, lacking = one, 2 * one, (first - 1) * one
-    exact = low <= stamps.min() and stamps.max() < high and (np.rint(stamps) == stamps).all()
-    return stamps.astype(np.int64) + lacking if exact else None
+    if not (low <= stamps.min() and stamps.max() < high):
+        return None
+    exact = stamps.astype(np.int64)
+    return exact + lacking if (exact == stamps).all() else None
 
 
 def _dense(block: bytes) -> bytes:
