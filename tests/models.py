@@ -9,7 +9,7 @@ from hard.card import ModelCard
 
 CARD, PATH = ModelCard.load("pocket")
 MODEL = PATH.read_bytes()
-CRASHING_SEED = 0
+CRASHING_SEED = 2
 """With it `mutated` ends a process that loads it, where the runtime is tflite-runtime."""
 
 

@@ -182,8 +182,8 @@ _OPTIONS = {"": "", "-upright": " --frame upright", "-accel": " --channels accel
 
 def _command(path: Path, settings: dict[str, Any], chosen: dict[str, Any]) -> str:
     """Return what trains the same again, as far as options say it; the rest is in the recipe."""
-    if bundled_recipes().get(path.stem) == path:
-        placement, dash, variant = path.stem.partition("-")
+    placement, dash, variant = path.stem.partition("-")
+    if bundled_recipes().get(path.stem) == path and dash + variant in _OPTIONS:
         options = [f"--placement {placement}{_OPTIONS[dash + variant]}"]
     else:
         options = [f"--config {path.name}"]

@@ -19,6 +19,7 @@ from typer.testing import CliRunner  # noqa: E402 - after the skip
 
 from hard.card import ModelCard  # noqa: E402
 from hard_training.cli import app  # noqa: E402
+from hard_training.recipe import bundled_recipes  # noqa: E402
 
 HARD_TRAIN = [sys.executable, "-m", "hard_training.cli"]
 HARD = Path(sys.executable).with_name("hard")
@@ -261,6 +262,12 @@ def test_a_recipe_with_a_wrong_key_is_one_line_with_file_and_key(desk):
     done = desk(*HARD_TRAIN, "run", "--config", "wrong.toml", code=1)
     assert done.stderr.startswith("hard-train: wrong.toml: network.epoch: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_committed_recipe_that_is_no_bundled_model_s_is_taken_by_its_path(desk):
+    recipe = bundled_recipes()["pocket-axes"]
+    done = desk(*HARD_TRAIN, "run", "--config", recipe, "--data", desk.folder / "none", code=1)
+    assert "no MotionSense there" in done.stderr
 
 
 @pytest.mark.recordings
