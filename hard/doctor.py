@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from hard import control, plugins, systemd
 from hard.api import NS_PER_S, PLAUSIBLE_NS, Found, Source, Stage
 from hard.card import ModelRefused
-from hard.config import ConfigError, Configuration, load, unusable_folder
+from hard.config import ConfigError, Configuration, kept_in, load, unusable_folder
 from hard.configfile import toml_value
 from hard.wallclock import SYNCHRONISE, synchronised
 
@@ -73,8 +73,9 @@ def _configured(
         [settings.model.name, *(rule.model for rule in settings.streams if rule.model)]
     )
     yield from (("models", _model(name)) for name in names)
-    folder = settings.hard.state_dir or systemd.state_directory()
-    yield "state", _state(folder)
+    own = settings.hard.state_dir or systemd.state_directory()
+    folder = own if config is None else kept_in(own, config)
+    yield "state", _state(folder, is_services=own is None)
     if config is not None:
         fault = socket_fault(settings, config)
         if fault is not None:
@@ -103,8 +104,11 @@ def _model(name: str) -> Stage:
     return Stage("golden window", ok=True, detail=f"{identity} computes what its card says")
 
 
-def _state(folder: Path | None) -> Stage:
-    """Tell whether the event log can be written; nothing is made for it."""
+def _state(folder: Path | None, *, is_services: bool) -> Stage:
+    """Tell whether the event log can be written; nothing is made for it.
+
+    What `is_services` systemd makes when that first starts, for it and root alone.
+    """
     if folder is None:
         return Stage(
             "writable",
@@ -113,6 +117,9 @@ def _state(folder: Path | None) -> Stage:
             remedy="set hard.state_dir to keep them over a restart",
         )
     log = folder / "events.db"
+    if is_services and not os.access(folder, os.W_OK):
+        detail = f"{folder} is the service's, once that has started: only root may look"
+        return Stage("writable", ok=None, detail=detail)
     fault = unusable_folder(folder)
     if fault is None and log.exists() and not os.access(log, os.W_OK):
         fault = f"this user can't write {log}: chown it, or call hard doctor as the daemon's user"

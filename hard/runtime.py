@@ -168,6 +168,7 @@ class Runtime:
         self._began_s = self._attended_s = time.monotonic()
         self._watchdog_s = (systemd.watchdog_interval_s() or math.inf) / 3
         self._fed_s = self._status_s = 0.0
+        self._rate_hz, self._arrived = 0.0, 0  # until the status was last told
         self._counters_s = time.monotonic() + COUNTERS_S
         self._counters: dict[str, int] = {}
         self._stuck: set[str] = set()
@@ -588,7 +589,9 @@ class Runtime:
             self._fed_s = now_s
             systemd.notify("WATCHDOG=1")
         if now_s >= self._status_s + STATUS_S:
-            self._status_s = now_s
+            arrived = sum(dict(self._inbox.arrived).values())
+            self._rate_hz = (arrived - self._arrived) / (now_s - self._status_s)
+            self._status_s, self._arrived = now_s, arrived
             systemd.notify(f"STATUS={self._status()}")
         if now_s >= self._counters_s:
             self._counters_s = now_s + COUNTERS_S
@@ -623,9 +626,20 @@ class Runtime:
         return not stuck
 
     def _status(self) -> str:
+        n_streams = len(self._states)
         backlog = max((sink.cursor.backlog for sink in self._sinks), default=0)
-        text = f"{len(self._states)} streams, {self._pipe.events} events, backlog {backlog}"
+        text = (
+            f"{n_streams} stream{'' if n_streams == 1 else 's'}, {self._rate_hz:.0f} samples/s, "
+            f"{self._pipe.events} events{self._last_event()}, backlog {backlog}"
+        )
         return f"{text}; degraded: {'; '.join(faults)}" if (faults := self._faults()) else text
+
+    def _last_event(self) -> str:
+        if not self._pipe.recent:
+            return ""
+        event = self._pipe.recent[-1]
+        at = time.strftime("%H:%M:%SZ", time.gmtime(event.t_decided // NS_PER_S))
+        return f" (the last: {event.stream} {event.kind} {event.activity or event.status} {at})"
 
     def _faults(self) -> list[str]:
         """Return what is broken or away, a text each; from any thread."""

@@ -71,6 +71,11 @@ class Places:
         """Return the file of the unit; all instances but the first share one."""
         return self.at("/etc/systemd/system/hard@.service" if instance else _UNIT)
 
+    def has_unit(self, instance: str | None) -> bool:
+        """Tell whether the unit of an instance is there, put in place by us or by the package."""
+        unit = self.unit(instance)
+        return unit.exists() or self.at(f"/usr/lib/systemd/system/{unit.name}").exists()
+
     def configuration(self, instance: str | None) -> Path:
         """Return the configuration of an instance."""
         return self.at(f"/etc/hard/{instance or 'hard'}.toml")

@@ -1,6 +1,7 @@
 """What stands beside the service in the Debian that `systemd/test-service` boots; a command.
 
 /opt/hard/bin/python tests/booted.py phone SECONDS      a virtual phone walks about, real time
+                               [--topic TOPIC]
 … imu LINK                     a WT901 at rest, on a pseudo terminal, until LINK to it is gone
 … hanging FILE run -c …        the daemon, whose inference hangs once FILE is there
 … end-network-thread PID       ends the thread of a process that waits in select(), unseen
@@ -30,9 +31,10 @@ SYS_SELECT, SYS_EXIT, SYS_PSELECT6 = 23, 60, 270
 WALL = 0x40000000
 
 
-def phone(seconds):
+def phone(seconds, topic):
     """Send a message a second as Sensor Logger does, through the broker on this machine."""
     wearer = Sender(5, 0.0, seconds, 50)  # it goes downstairs, walks, stands
+    wearer.topic = topic or wearer.topic
     publish(planned([wearer], seconds, 0.0), [wearer], 1883, time.time_ns())
 
 
@@ -95,7 +97,9 @@ def _in_select(pid):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("phone").add_argument("seconds", type=int)
+    sends = commands.add_parser("phone")
+    sends.add_argument("seconds", type=int)
+    sends.add_argument("--topic")
     commands.add_parser("imu").add_argument("link", type=Path)
     hangs = commands.add_parser("hanging")
     hangs.add_argument("file", type=Path)

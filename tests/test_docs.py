@@ -60,7 +60,7 @@ class Block:
 def blocks(document):
     found, section = [], ""
     for match in re.finditer(
-        r"^## (.+?)$|(<!-- not run: .+ -->\n)?^```(\w*)\n(.*?)^```$",
+        r"^## (.+?)$|(<!-- not run: [^\n]+ -->\n)?^```(\w*)\n(.*?)^```$",
         document.read_text("utf-8"),
         re.MULTILINE | re.DOTALL,
     ):

@@ -428,8 +428,12 @@ class _Talk:
             _say(f"next: hard check -c {path}; hard run -c {path} --stdout")
         else:
             with contextlib.suppress(ServiceError):
-                unit = unit_of(None if path.stem == SERVICE.stem else path.stem)
-                _say(f"next: systemctl reload-or-restart {unit}; hard service status")
+                instance = None if path.stem == SERVICE.stem else path.stem
+                unit, option = unit_of(instance), f" --instance {instance}" if instance else ""
+                if Places().has_unit(instance):
+                    _say(f"next: systemctl reload-or-restart {unit}; hard service status{option}")
+                else:
+                    _say(f"next: {sys.argv[0]} service install{option}")
             if _TOKEN in self._secrets:
                 _say(
                     "the phone's token reaches the service by a drop-in (systemctl edit hard):\n"

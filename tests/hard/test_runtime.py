@@ -925,6 +925,8 @@ def test_systemd_is_told_readiness_status_life_and_the_end(path, manager, monkey
     with Running(path, [Played("mqtt", then(emits("phone-1", 1), idles))], [sink]) as running:
         sink.until(lambda: sink.fed)
         told = [heard(manager, PATIENCE_S) for _ in range(5)]
+        status = running.runtime._status()
+        assert " samples/s, 2 events (the last: phone-1 status ok 00:00:00Z), backlog " in status
         running.runtime.stop()
         running.ended()
         while (more := heard(manager, 0.01)) is not None:
@@ -933,7 +935,7 @@ def test_systemd_is_told_readiness_status_life_and_the_end(path, manager, monkey
     assert told.count("WATCHDOG=1") >= 3
     statuses = [each for each in told if each.startswith("STATUS=")]
     assert len(statuses) == 1
-    assert "events, backlog" in statuses[0]
+    assert re.search(r"\d stream.*, \d+ samples/s, \d events.*, backlog \d", statuses[0])
     assert told.count("STOPPING=1") == 1
 
 
@@ -985,14 +987,16 @@ def test_what_failed_and_a_log_that_cannot_be_written_stand_in_the_status(path):
         running.log.append([event("phone-1", 1)])
         assert not running.log.flush(0.5)
         assert running.runtime._status() == (
-            "0 streams, 0 events, backlog 0; degraded: the event log cannot be written"
+            "0 streams, 0 samples/s, 0 events, backlog 0; degraded: the event log cannot be written"
             "; failed: file"
         )
         assert running.runtime.unready() == ["the event log cannot be written"]
         other.rollback()
         assert running.log.wait(0, PATIENCE_S)
         assert running.runtime.unready() == []
-        assert running.runtime._status() == "0 streams, 0 events, backlog 0; degraded: failed: file"
+        assert running.runtime._status() == (
+            "0 streams, 0 samples/s, 0 events, backlog 0; degraded: failed: file"
+        )
 
 
 def test_without_a_source_that_runs_and_while_it_stops_it_is_not_ready(path):

@@ -59,6 +59,17 @@ def test_a_unit_of_old_is_replaced_and_a_configuration_kept(tmp_path):
     assert places.configuration(None).read_text() == "# mine\n"
 
 
+def test_a_unit_is_there_whether_we_or_a_package_put_it_in_place(tmp_path):
+    assert not Places(tmp_path).has_unit(None)
+    put_in_place(Places(tmp_path))
+    assert Places(tmp_path).has_unit(None)
+    assert not Places(tmp_path).has_unit("garage")
+    packaged = tmp_path / "usr/lib/systemd/system"
+    packaged.mkdir(parents=True)
+    (packaged / "hard@.service").touch()
+    assert Places(tmp_path).has_unit("garage")
+
+
 def test_another_instance_has_a_configuration_of_its_own(tmp_path):
     put_in_place(Places(tmp_path), instance="garage")
     assert "etc/hard/garage.toml" in files(tmp_path)
