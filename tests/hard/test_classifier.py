@@ -236,6 +236,7 @@ def loads(folder, models):
     return outcomes
 
 
+@pytest.mark.native
 def test_mutated_models_are_refused_or_pass_their_golden_window(tmp_path):
     models = [mutated(seed) for seed in range(300)]
     for model in models:
@@ -253,6 +254,7 @@ def test_a_model_proves_itself_in_a_process_of_its_own():
     assert prove("pocket") == CARD.identity
 
 
+@pytest.mark.native
 def test_a_model_that_crashes_the_runtime_is_refused_and_hurts_nobody_else(tmp_path):
     models = [mutated(seed) for seed in range(40)]
     outcomes = loads(tmp_path, models)
@@ -272,6 +274,7 @@ def test_what_a_model_is_refused_for_is_told_as_it_would_be_here(tmp_path):
     assert str(by_another.value) == str(here.value)
 
 
+@pytest.mark.native
 def test_the_process_of_a_proof_may_take_little_memory():
     program = (
         "import hard.classifier as c; c._runtime(); c._limit_this_process(); "

@@ -513,6 +513,7 @@ def test_settings_out_of_range_are_refused(wrong):
         DecisionSettings(**wrong)
 
 
+@pytest.mark.native
 def test_a_decision_takes_microseconds():
     probs = np.random.default_rng(0).dirichlet([0.4] * 6, 5000).round(4)
     labels = [f"label{i}" for i in range(6)]

@@ -385,6 +385,7 @@ def cost_s(kind, n, size, max_delay_s, numbered=False):
     return spent_s
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("size", "max_delay_s", "numbered"), [(1, 3, True), (50, 0, False), (6000, 3, False)]
