@@ -74,7 +74,7 @@ GROUP_S = 0.1
 GROUP_ROWS = 50
 BATCH_ROWS = 1_000
 RETRY_S = 1.0
-LAZY_S = 120.0  # each commit is 20 kB to a card, however little is in it
+LAZY_S = 60.0
 PRUNE_S = 3600.0
 
 _log = logging.getLogger(__name__)

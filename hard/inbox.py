@@ -225,7 +225,7 @@ class Inbox:
     def take(self, timeout_s: float) -> Message | Silence | Resume | Request | None:
         """Return what is next, in order of arrival; None after `timeout_s`."""
         with self._filled:
-            if not (self._queue or self._closed or self._silent):  # those of a look go at once
+            if not self._queue and not self._closed:
                 self._filled.wait(timeout_s)
             stream = None if self._closed else self._next_silent(time.monotonic())
             if stream is not None:

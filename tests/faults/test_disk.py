@@ -201,7 +201,7 @@ def test_what_an_hour_writes_to_the_disk(install, tell, bouts_an_hour, most_mb):
     # With the settings of every day; who does the same for hours makes no event.
     trials = 1 if bouts_an_hour == 0 else 8
     daemon = install(streams=1, speed=1.0, piece_s=60, trials=trials, decision="").start()
-    wait_for(lambda: daemon.status()["events"] > 1, 60, daemon)  # the first bout has begun
+    wait_for(lambda: daemon.said(": ok"), 60, daemon)
     before = _written(daemon.pid), time.monotonic()
     time.sleep(MINUTES * 60)
     written = [b - a for a, b in zip(before[0], _written(daemon.pid), strict=True)]

@@ -1,7 +1,6 @@
 """The inbox by itself, in one thread."""
 
 import threading
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -112,18 +111,6 @@ def test_silence_comes_after_all_that_arrived_before_it():
     order = [each.stream if isinstance(each, Silence) else each[0].t[0] for each in taken]
     assert order == [1, "phone-1", 1, "phone-2", 1]
     assert inbox.take(0) is None  # phone-3 may yet be a minute late
-
-
-def test_a_thousand_streams_that_fall_silent_together_are_told_without_a_pause_between():
-    inbox = Inbox(1000, 1000, 0.0)
-    streams = [f"phone-{n}" for n in range(1000)]
-    for stream in streams:
-        inbox.put([batch(stream, 1)])
-    begin = time.monotonic()
-    taken = [inbox.take(60.0) for _ in range(2000)]
-    assert {each.stream for each in taken if isinstance(each, Silence)} == set(streams)
-    assert time.monotonic() - begin < 60.0
-    assert inbox.take(0) is None
 
 
 def test_a_pause_ends_by_itself_in_its_turn_unless_it_was_set_otherwise():
