@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from hard.api import NS_PER_S, rfc3339
 from hard.eventfile import (
+    EVIDENCE,
     EventLogError,
     check_whole,
     claimed,
@@ -33,6 +34,7 @@ from hard.eventfile import (
     prepare,
     reading,
     remove_database,
+    take_evidence,
 )
 from hard.outputs import written_aside
 
@@ -47,7 +49,7 @@ MAX_BYTES = 4_000_000_000
 MAX_ABOUT_BYTES = 65_536
 _EVENTS, _ABOUT = "events.db", "about.json"
 _AHEAD = 1_000_000
-_COMPANIONS = ("", "-wal", "-shm", ".lock")
+_COMPANIONS = ("", "-wal", "-shm", ".lock", EVIDENCE)
 _MAX_NUMBER = 2**62 - 1
 """What is counted on from there still fits SQLite's integers."""
 _UNREADABLE = (
@@ -70,6 +72,7 @@ def back_up(log: Path, out: Path, node: str) -> dict[str, Any]:
         try:
             with closing(reading(log)) as db, closing(connected(copy)) as taken:
                 db.backup(taken)
+                take_evidence(taken, log)
                 taken.execute("PRAGMA journal_mode = DELETE")  # one file, whole
                 about = {
                     "format": FORMAT,
@@ -127,7 +130,8 @@ def restore(archive: Path, log: Path) -> Path | None:
             for suffix in ("-wal", ""):
                 if Path(f"{log}{suffix}").exists():
                     Path(f"{log}{suffix}").replace(f"{old}{suffix}")
-            Path(f"{log}-shm").unlink(missing_ok=True)
+            for suffix in ("-shm", EVIDENCE):
+                Path(f"{log}{suffix}").unlink(missing_ok=True)
             new.replace(log)
     if present:
         return old

@@ -26,7 +26,7 @@ from hard import control
 from hard.api import rfc3339
 from hard.card import ModelCard, ModelRefused, others_beside
 from hard.config import MODELS, ConfigError, Settings, load
-from hard.eventfile import EventLogError, files_aside, reading
+from hard.eventfile import EVIDENCE, EventLogError, files_aside, reading
 from hard.outputs import written_aside
 from hard.scrubbing import MASK, Scrubber, is_secret, secrets_in
 
@@ -274,7 +274,7 @@ def _counted(db: sqlite3.Connection) -> dict[str, Any]:
 
 
 def _files(log: Path) -> dict[str, int]:
-    beside = [log, Path(f"{log}-wal"), *files_aside(log)]
+    beside = [log, Path(f"{log}-wal"), Path(f"{log}{EVIDENCE}"), *files_aside(log)]
     return {file.name: file.stat().st_size for file in beside if file.exists()}
 
 

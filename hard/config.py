@@ -503,7 +503,8 @@ def _conflicts(settings: Settings, config: Path) -> Iterator[tuple[str, str]]:
     taken = {config.resolve(): "this configuration"}
     folder = settings.hard.state_dir
     if folder is not None:
-        for name in ("events.db", "events.db-wal", "events.db-shm", "events.db.lock"):
+        for suffix in ("", "-wal", "-shm", ".lock", ".evidence"):
+            name = f"events.db{suffix}"
             taken[(folder / name).resolve()] = f"the event log of hard.state_dir ({name})"
         taken[(folder / "control.sock").resolve()] = "the control socket of hard.state_dir"
     for group, tables in (("sources", settings.sources), ("sinks", settings.sinks)):

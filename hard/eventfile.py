@@ -8,6 +8,9 @@
     boots       each start: when, the first number of that run, the numbers that were skipped
     numbers     the highest number that may be in use
 
+Beside it lies where the evidence of open bouts ends, as last noted: a line of JSON that is written
+over each minute, for one page of the disk where a commit takes five.
+
 A file of an older schema is brought up to date in one transaction.  A damaged one is set aside
 under another name; what can still be read of it goes into a new one.
 
@@ -21,8 +24,10 @@ import errno
 import fcntl
 import json
 import logging
+import os
 import sqlite3
 import time
+import zlib
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,9 +37,10 @@ from urllib.parse import quote
 from hard.api import NS_PER_S, PLAUSIBLE_NS, Event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 __all__ = [
+    "EVIDENCE",
     "SCHEMA",
     "WAL_BYTES",
     "EventLogError",
@@ -47,6 +53,7 @@ __all__ = [
     "files_aside",
     "from_body",
     "held",
+    "note_evidence",
     "prepare",
     "reading",
     "refusal",
@@ -54,6 +61,7 @@ __all__ = [
     "set_aside",
     "set_stranger_aside",
     "stored_states",
+    "take_evidence",
     "to_body",
     "trouble",
     "used_number",
@@ -68,6 +76,7 @@ cards."""
 BUSY_S = 0.2
 """How long a commit waits for a foreign writer; short, as sinks wait for the same connection."""
 WAL_BYTES = 4_194_304
+EVIDENCE = ".evidence"
 KEPT_DAMAGED = 2
 
 _STREAMS = """CREATE TABLE streams (
@@ -285,6 +294,31 @@ def _change(db: sqlite3.Connection, statements: tuple[str, ...]) -> None:
             db.execute(statement)
 
 
+# -- beside it -----------------------------------------------------------------------------------
+
+
+def note_evidence(path: Path, ends: Mapping[str, int]) -> None:
+    """Write beside the log where the evidence of open bouts ends: bout -> ns.  Raises OSError."""
+    text = json.dumps(ends, separators=(",", ":")).encode()
+    place = os.open(f"{path}{EVIDENCE}", os.O_WRONLY | os.O_CREAT, 0o600)
+    with os.fdopen(place, "wb") as file:  # over what is there: to truncate it first is a page more
+        file.write(b"%08x %s\n" % (zlib.crc32(text), text))
+        file.truncate()
+
+
+def take_evidence(db: sqlite3.Connection, path: Path | None) -> None:
+    """Let open bouts last until where their evidence was noted to end; torn, it tells nothing."""
+    try:
+        line, _, _ = Path(f"{path}{EVIDENCE}").read_bytes().partition(b"\n")
+        checksum, _, text = line.partition(b" ")
+        ends = json.loads(text) if int(checksum, 16) == zlib.crc32(text) else {}
+    except (OSError, ValueError):
+        return
+    db.executemany(
+        "UPDATE open_bouts SET evidence_ns = max(evidence_ns, ?2) WHERE bout = ?1", ends.items()
+    )
+
+
 # -- a damaged one -------------------------------------------------------------------------------
 
 
@@ -356,7 +390,7 @@ def files_aside(path: Path, why: str = "*") -> list[Path]:
 
 def remove_database(path: Path) -> None:
     """Remove a database with its companions."""
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in ("", "-wal", "-shm", EVIDENCE):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 

@@ -39,11 +39,13 @@ from hard.eventfile import (
     files_aside,
     from_body,
     held,
+    note_evidence,
     prepare,
     refusal,
     remove_database,
     set_aside,
     set_stranger_aside,
+    take_evidence,
     to_body,
     trouble,
 )
@@ -99,7 +101,7 @@ class EventLog:
 
     `synchronous` "NORMAL" survives a kill without loss and a power cut with the loss of what the
     kernel had not written yet; "FULL" syncs every commit.  `now_ns` is the wall clock, by which
-    events age.
+    events age.  Where nothing else is to be written, cursors and evidence wait for `lazy_s`.
     """
 
     def __init__(
@@ -109,11 +111,13 @@ class EventLog:
         bounds: Bounds | None = None,
         synchronous: Literal["NORMAL", "FULL"] = "NORMAL",
         now_ns: Callable[[], int] = time.time_ns,
+        lazy_s: float = LAZY_S,
     ) -> None:
         self.counts: Counter[str] = Counter()
         self._bounds = bounds or Bounds()
         self._synchronous = synchronous
         self._now_ns = now_ns
+        self._lazy_s = lazy_s
         self._path = path
         self._lock = threading.Lock()  # guards everything below but the connection
         self._queued = threading.Condition(self._lock)
@@ -122,6 +126,8 @@ class EventLog:
         self._batch: list[Row] = []
         self._evidence: dict[str, int] = {}
         self._states: dict[str, str | None] = {}  # JSON texts; None: removed
+        self._kept: dict[str, str | None] = {}  # those that the file holds, as far as is known
+        self._noted: dict[str, int] = {}  # bout -> where its evidence ends, ns: beside the file
         self._orders: deque[_Order] = deque()
         self._cursors: dict[str, Cursor] = {}
         self._starts: dict[str, Literal["now", "oldest"]] = {}  # of cursors not yet placed
@@ -187,9 +193,10 @@ class EventLog:
             stream: None if state is None else json.dumps(state, separators=(",", ":"))
             for stream, state in (states or {}).items()
         }
-        if not rows and not texts:
-            return
         with self._lock:
+            texts = {s: t for s, t in texts.items() if s in self._states or self._is_new(s, t)}
+            if not rows and not texts:
+                return
             if self._closing:
                 self.counts["dropped_uncommitted"] += len(rows)
                 return
@@ -204,7 +211,8 @@ class EventLog:
     def evidence(self, stream: str, t_ns: int) -> None:
         """Note the last evidence of the stream's open bout, stored with a later commit.
 
-        It is the end of that bout should this process be killed.
+        Where none comes for a minute, it is written beside the file.  It is the end of that bout
+        should this process be killed.
         """
         with self._lock:
             if not self._evidence:
@@ -377,7 +385,7 @@ class EventLog:
         if self._states or self._owed:
             return -math.inf if self._flushing else self._attempted_s + GROUP_S
         if self._evidence or self._forgot or self._moved():
-            return self._attempted_s + LAZY_S
+            return self._attempted_s + self._lazy_s
         return math.inf if self._bounds.keep_days is None else self._pruned_s + PRUNE_S
 
     def _is_written(self) -> bool:
@@ -394,12 +402,28 @@ class EventLog:
             self._attempted_s = time.monotonic()
         try:
             self._be_ready()
-            pruned = self._write(batch)
+            pruned = [] if self._is_noted(batch) else self._write(batch)
             self._note_write()
             self._settle(batch, pruned)
             self._follow_orders()
         except (sqlite3.Error, OSError, EventLogError) as err:
             self._put_back(err)
+
+    def _is_noted(self, batch: Batch) -> bool:
+        """Write evidence that comes alone beside the file; tell whether there is nothing else."""
+        due = self._closing or self._trouble or time.monotonic() >= self._pruned_s + PRUNE_S
+        if self._path is None or due or not batch.is_evidence_alone:
+            return False
+        open_bouts = self._rows_of("SELECT stream, bout FROM open_bouts ORDER BY seq")
+        ends = {bout: batch.evidence.get(stream) for stream, bout in dict(open_bouts).items()}
+        known = {bout: self._noted.get(bout) if t is None else t for bout, t in ends.items()}
+        self._noted = {bout: t_ns for bout, t_ns in known.items() if t_ns is not None}
+        try:
+            note_evidence(self._path, self._noted)
+        except OSError as error:
+            _log.debug("evidence goes into the log itself: %s", error)
+            return False
+        return True
 
     def _taken(self) -> Batch:
         """Take what the next commit writes; what speaks for the last event goes with that one."""
@@ -473,6 +497,7 @@ class EventLog:
                 if self._evidence.get(stream) == t_ns:
                     del self._evidence[stream]
             for stream, text in batch.states.items():
+                self._kept[stream] = text
                 if self._states.get(stream, "") == text:
                     del self._states[stream]
             self._flushing = self._flushing and not self._is_written()
@@ -482,6 +507,9 @@ class EventLog:
             for cursor in self._cursors.values():
                 cursor.dropped += cursor.unconfirmed(pruned)
             self._changed.notify_all()
+
+    def _is_new(self, stream: str, state: str | None) -> bool:
+        return stream not in self._kept or self._kept[stream] != state
 
     def _drop_excess(self) -> None:
         excess = len(self._queue) - MAX_QUEUED
@@ -498,6 +526,7 @@ class EventLog:
             self._note_write()
             with self._lock:
                 self._orders.popleft()
+                self._kept.pop(order.stream, None)
                 self._rows -= order.events
                 self._changed.notify_all()
             order.done.set()
@@ -536,6 +565,7 @@ class EventLog:
                 self._bound(self._db)
                 self._known_ns = last_written_ns(self._db)
                 with self._transaction("FULL") as db:
+                    take_evidence(db, path)
                     numbers = begin_run(db, self._now_ns(), goes_on=self._reserved > 0)
                 self._checkpoint()  # so that they stand in the file, whatever happens to its log
                 self._learn(*numbers)
@@ -569,6 +599,7 @@ class EventLog:
         )
         with self._lock:
             self._newest, self._reserved, self._rows = newest, reserved, rows
+            self._kept.clear()
             self._stored = {sink: Place(*place) for sink, *place in places}
             self._to_forget = {*debts, *self._owed} - self._forgot
             self._skipped = skipped
@@ -623,6 +654,7 @@ class EventLog:
             pruned = []
             if time.monotonic() >= self._pruned_s + PRUNE_S:
                 self._pruned_s = time.monotonic()
+                self._kept.clear()  # what goes on unchanged is in use: stored again once a day
                 self._bound(db)
                 pruned = self._prune_old(db, now_ns)
             present, most = self._rows - len(pruned), self._bounds.max_events

@@ -74,6 +74,12 @@ class Batch:
     owed: frozenset[tuple[str, str]] = frozenset()
     forgot: frozenset[tuple[str, str]] = frozenset()
 
+    @property
+    def is_evidence_alone(self) -> bool:
+        """Tell whether all that it says is that bouts go on."""
+        others = self.rows or self.moved or self.states or self.owed or self.forgot
+        return bool(self.evidence) and not others
+
 
 # -- runs and commits ----------------------------------------------------------------------------
 

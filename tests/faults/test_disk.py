@@ -201,12 +201,13 @@ def test_what_an_hour_writes_to_the_disk(install, tell, bouts_an_hour, most_mb):
     # With the settings of every day; who does the same for hours makes no event.
     trials = 1 if bouts_an_hour == 0 else 8
     daemon = install(streams=1, speed=1.0, piece_s=60, trials=trials, decision="").start()
-    wait_for(lambda: daemon.said(": ok"), 60, daemon)
-    before = _written(daemon.pid), time.monotonic()
+    # The hour begins once all that the start and the first bout wrote is written.
+    wait_for(lambda: _is_stored(daemon.events), 180, daemon)
+    before, begun = (_written(daemon.pid), time.monotonic()), daemon.status()["events"]
     time.sleep(MINUTES * 60)
     written = [b - a for a, b in zip(before[0], _written(daemon.pid), strict=True)]
     hours = (time.monotonic() - before[1]) / 3600
-    n = daemon.status()["events"]
+    n = daemon.status()["events"] - begun
     ended(daemon)
     per_hour_mb = max(written) / hours / 1e6
     tell(
@@ -214,6 +215,19 @@ def test_what_an_hour_writes_to_the_disk(install, tell, bouts_an_hour, most_mb):
         f"(calls {written[0]} bytes, disk {written[1]} bytes)"
     )
     assert per_hour_mb < most_mb
+    assert (n > 0) == (bouts_an_hour > 0)
+
+
+def _is_stored(path):
+    """Tell whether a bout has begun, and its sink's place behind it stands in the file."""
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+            (behind,) = db.execute(
+                "SELECT (SELECT max(seq) FROM open_bouts) <= (SELECT max(seq) FROM cursors)"
+            ).fetchone()
+    except sqlite3.OperationalError:  # not made yet
+        return False
+    return behind == 1
 
 
 def _written(pid):

@@ -10,11 +10,12 @@ from dataclasses import replace
 
 import pytest
 
+from hard.api import NS_PER_S
 from hard.backup import back_up, restore, what_is_in
 from hard.eventfile import EventLogError
 from hard.eventlog import EventLog
 from hard.testing import sample_events
-from tests.hard.test_eventlog import OF_SCHEMA_1
+from tests.hard.test_eventlog import OF_SCHEMA_1, until
 
 KNOWN = {"phone-1": {"upright": {"gravity": [0.1, 9.7, 1.0]}}}
 
@@ -180,6 +181,25 @@ def test_an_open_bout_goes_on_elsewhere(log, tmp_path):
     restore(tmp_path / "b.zip", tmp_path / "second/events.db")
     with closing(EventLog(tmp_path / "second/events.db")) as second:
         assert [e.reason for e in second.read(0, 9)][-1] == "interrupted"
+
+
+def test_an_open_bout_ends_elsewhere_where_its_evidence_was_noted_last(tmp_path):
+    enter = sample_events(1)[0]
+    ends = [enter.t_start + n * NS_PER_S for n in (60, 120)]
+    path, aside = tmp_path / "first/events.db", tmp_path / "first/events.db.evidence"
+    with closing(EventLog(path, lazy_s=0.05)) as log:
+        log.append([enter])
+        assert log.flush(5)
+        for n, end in enumerate(ends):
+            log.evidence(enter.stream, end)
+            until(lambda end=end: aside.exists() and str(end) in aside.read_text())
+            back_up(path, tmp_path / f"{n}.zip", "home")
+    aside.write_text("left by another run")
+    for n in (1, 0):  # what is noted beside the log that is replaced is of no concern
+        restore(tmp_path / f"{n}.zip", path)
+        assert not aside.exists()
+        with closing(EventLog(path)) as second:
+            assert second.read(0, 9)[-1].t_end == ends[n]
 
 
 def test_a_backup_of_the_older_schema_is_brought_up_to_date(tmp_path):

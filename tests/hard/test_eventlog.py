@@ -90,9 +90,9 @@ def rows(path, query):
 
 
 def copied(path, folder):
-    """What a kill at this instant would leave: the file and its write-ahead log."""
+    """What a kill at this instant would leave: the file and what lies beside it."""
     folder.mkdir()
-    for suffix in ("", "-wal"):
+    for suffix in ("", "-wal", ".evidence"):
         if (source := path.with_name(path.name + suffix)).exists():
             shutil.copy(source, folder / source.name)
     return folder / path.name
@@ -534,6 +534,54 @@ def test_evidence_never_moves_back_and_never_ends_a_bout_before_its_onset(tmp_pa
     with opened(copy) as log:
         ends = {event.stream: event.t_end for event in everything(log) if event.kind == "exit"}
     assert ends == {"phone-1": 30 * S, "phone-2": 10 * S}
+
+
+def test_evidence_of_a_minute_without_events_is_noted_beside_the_file_alone(tmp_path):
+    path = tmp_path / "log.db"
+    noted = tmp_path / "log.db.evidence"
+    with opened(path, lazy_s=0.05) as log:
+        committed(log, enter(10), enter(10, "phone-2"))
+        before = (tmp_path / "log.db-wal").stat().st_size
+        log.evidence("phone-1", 20 * S)
+        until(noted.exists)
+        log.evidence("phone-2", 30 * S)
+        until(lambda: str(30 * S) in noted.read_text())
+        assert (tmp_path / "log.db-wal").stat().st_size == before
+        copy = copied(path, tmp_path / "copy")
+        torn = copied(path, tmp_path / "torn")
+    noted = torn.with_name("log.db.evidence")
+    noted.write_text(noted.read_text().replace("3", "4"))
+    for place, expected in ((copy, (20, 30)), (torn, (10, 10))):
+        with opened(place) as log:
+            ends = {e.stream: e.t_end for e in everything(log) if e.kind == "exit"}
+        assert ends == dict(zip(("phone-1", "phone-2"), (t * S for t in expected), strict=True))
+
+
+def test_evidence_goes_into_the_log_where_nothing_can_be_written_beside_it(tmp_path):
+    path = tmp_path / "log.db"
+    (tmp_path / "log.db.evidence").mkdir()
+    with opened(path, lazy_s=0.05) as log:
+        committed(log, enter(10))
+        log.evidence("phone-1", 20 * S)
+        until(lambda: rows(path, "SELECT evidence_ns FROM open_bouts") == [(20 * S,)])
+        assert not log.is_failing
+
+
+def test_what_is_known_already_is_not_written_again(tmp_path):
+    path = tmp_path / "log.db"
+    with opened(path) as log:
+        for state in ({"n": 1}, {"n": 1}, {"n": 2}, {"n": 1}):
+            log.append([], {"phone-1": state})
+            assert log.flush(5)
+        assert log.states() == {"phone-1": {"n": 1}}
+        before = (tmp_path / "log.db-wal").stat().st_size
+        log.append([], {"phone-1": {"n": 1}})
+        assert log.flush(5)
+        assert (tmp_path / "log.db-wal").stat().st_size == before
+        log.forget("phone-1")
+        log.append([], {"phone-1": {"n": 1}})
+        assert log.flush(5)
+        assert log.states() == {"phone-1": {"n": 1}}
 
 
 def test_evidence_is_stored_at_close(tmp_path):

@@ -104,7 +104,7 @@ def test_a_backup_takes_the_place_of_a_file_only_when_told_to_and_never_of_the_l
     assert (done.returncode, "--force to replace it" in done.stderr) == (1, True)
     assert hard("backup", "b.zip", "--force", folder=folder).returncode == 0
     (folder / "linked").hardlink_to(folder / "state/events.db")
-    for name in ("state/events.db", "linked", "state/events.db-wal", "state/events.db.lock"):
+    for name in ("state/events.db", "linked", "state/events.db-wal", "state/events.db.evidence"):
         done = hard("backup", name, "--force", folder=folder)
         assert (done.returncode, "it is the event log itself" in done.stderr) == (1, True), name
     assert kept(folder)[0] == {"phone-1", "phone-10"}
