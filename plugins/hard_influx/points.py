@@ -53,6 +53,7 @@ def event_line(event: Event, measurement: str, tags: Mapping[str, str]) -> str:
             "model": event.model,
             "bout": event.bout,
             "id": event.id,
+            "clock_unsynced": event.clock_unsynced,
         },
         event.t_start if event.t_end is None else event.t_end,
     )
@@ -100,4 +101,6 @@ def _field(value: Value) -> str | None:
     if isinstance(value, str):
         escaped = _CONTROLS.sub(" ", value).replace("\\", "\\\\").replace('"', '\\"')
         return f'"{escaped}"'
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return f"{value}i" if isinstance(value, int) else repr(value)

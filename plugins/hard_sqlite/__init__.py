@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SqliteSink", "SqliteSinkConfig"]
 
-_SCHEMA: Final = 1
+_SCHEMA: Final = 2
 _APPLICATION: Final = 0x68617264  # "hard"
 _BUSY_S: Final = 5.0
 _TIDY_EVERY_S: Final = 600.0
@@ -36,20 +36,29 @@ _TABLES: Final = (
          t_start TEXT NOT NULL, t_end TEXT,
          duration_s REAL GENERATED ALWAYS AS ((t_end_ns - t_start_ns) / 1e9) VIRTUAL,
          confidence REAL, coverage REAL, reason TEXT, model TEXT NOT NULL, segment INTEGER NOT NULL,
-         t_start_ns INTEGER NOT NULL, t_end_ns INTEGER) WITHOUT ROWID""",
+         t_start_ns INTEGER NOT NULL, t_end_ns INTEGER,
+         clock_unsynced INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID""",
     "CREATE INDEX bouts_by_start ON bouts (t_start_ns)",
     """CREATE TABLE statuses (
          id TEXT PRIMARY KEY, stream TEXT NOT NULL, t TEXT NOT NULL, status TEXT NOT NULL,
-         previous TEXT, reason TEXT, model TEXT NOT NULL, t_ns INTEGER NOT NULL) WITHOUT ROWID""",
+         previous TEXT, reason TEXT, model TEXT NOT NULL, t_ns INTEGER NOT NULL,
+         clock_unsynced INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID""",
     "CREATE INDEX statuses_by_time ON statuses (t_ns)",
     f"PRAGMA application_id = {_APPLICATION}",
     f"PRAGMA user_version = {_SCHEMA}",
 )
+_FROM_1: Final = (
+    *(
+        f"ALTER TABLE {table} ADD COLUMN clock_unsynced INTEGER NOT NULL DEFAULT 0"
+        for table in ("bouts", "statuses")
+    ),
+    f"PRAGMA user_version = {_SCHEMA}",
+)
 _BOUT: Final = """
     INSERT INTO bouts (bout, stream, activity, t_start, t_start_ns, t_end, t_end_ns, confidence,
-                       coverage, reason, model, segment)
+                       coverage, reason, model, segment, clock_unsynced)
     VALUES (:bout, :stream, :activity, :t_start, :t_start_ns, :t_end, :t_end_ns, :confidence,
-            :coverage, :reason, :model, :segment)
+            :coverage, :reason, :model, :segment, :clock_unsynced)
     ON CONFLICT (bout) DO """
 # An enter that comes again (an outage in between) must not open a bout that has ended.
 _ENTER: Final = f"{_BOUT} NOTHING"
@@ -57,10 +66,12 @@ _ENTER: Final = f"{_BOUT} NOTHING"
 _EXIT: Final = f"""{_BOUT} UPDATE SET
     t_end = excluded.t_end, t_end_ns = excluded.t_end_ns, reason = excluded.reason,
     confidence = coalesce(excluded.confidence, confidence),
-    coverage = coalesce(excluded.coverage, coverage)"""
+    coverage = coalesce(excluded.coverage, coverage),
+    clock_unsynced = max(clock_unsynced, excluded.clock_unsynced)"""
 _STATUS: Final = """
-    INSERT INTO statuses (id, stream, t, t_ns, status, previous, reason, model)
-    VALUES (:id, :stream, :t_start, :t_start_ns, :status, :previous, :reason, :model)
+    INSERT INTO statuses (id, stream, t, t_ns, status, previous, reason, model, clock_unsynced)
+    VALUES (:id, :stream, :t_start, :t_start_ns, :status, :previous, :reason, :model,
+            :clock_unsynced)
     ON CONFLICT (id) DO NOTHING"""
 _STATEMENTS: Final = {"enter": _ENTER, "exit": _EXIT, "status": _STATUS}
 
@@ -152,9 +163,9 @@ class SqliteSink(Sink[SqliteSinkConfig]):
         # Confirmed means safe: with NORMAL a power cut may take the last commits.
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA secure_delete = ON")  # what is removed is overwritten
-        if not tables:
+        if version < _SCHEMA:
             with _transaction(db):
-                for statement in _TABLES:
+                for statement in _FROM_1 if tables else _TABLES:
                     db.execute(statement)
 
     def _live(self) -> sqlite3.Connection:
@@ -236,4 +247,5 @@ def _row(event: Event) -> dict[str, Any]:
         "segment": event.segment,
         "status": event.status,
         "previous": event.previous,
+        "clock_unsynced": bool(event.clock_unsynced),
     }

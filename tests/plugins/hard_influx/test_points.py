@@ -93,6 +93,7 @@ def test_what_is_written_can_be_read_again(measurement, tags, fields, t_ns):
         (3, "3i"),
         (0.1, "0.1"),
         (1.0, "1.0"),
+        (True, "true"),
     ],
 )
 def test_a_field_is_written_by_its_type(value, written):
@@ -132,6 +133,12 @@ def test_a_status_has_no_activity():
     _, tags, fields, _ = parsed(event_line(status, "hard", {}))
     assert "activity" not in tags
     assert (fields["status"], fields["previous"]) == ("no_data", "ok")
+
+
+def test_what_was_decided_by_a_clock_that_is_not_set_says_so():
+    event = sample_events(1)[0]
+    assert "clock_unsynced" not in event_line(event, "hard", {})
+    assert ",clock_unsynced=true " in event_line(replace(event, clock_unsynced=True), "hard", {})
 
 
 def test_a_whole_number_stays_a_real_one():

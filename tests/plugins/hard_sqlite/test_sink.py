@@ -196,6 +196,27 @@ def test_a_file_that_is_no_database_is_unavailable(path):
     sink.close()
 
 
+def test_what_was_decided_by_a_clock_that_is_not_set_says_so(path):
+    enter, exit_ = bout()
+    doubted = replace(enter, clock_unsynced=True)
+    write(path, [doubted, exit_, *bout(1, NOW_NS + 60 * NS_PER_S)])
+    write(path, [replace(status(9, NOW_NS, "no_data", "ok"), clock_unsynced=True)])
+    told = rows(path, "SELECT bout, clock_unsynced FROM bouts ORDER BY t_start_ns")
+    assert [row["clock_unsynced"] for row in told] == [1, 0]
+    assert rows(path, "SELECT clock_unsynced FROM statuses") == [{"clock_unsynced": 1}]
+
+
+def test_tables_of_an_older_version_are_brought_up_to_date(path):
+    write(path, [*bout(), status(9, NOW_NS, "no_data", "ok")])
+    with closing(sqlite3.connect(path)) as db:
+        for table in ("bouts", "statuses"):
+            db.execute(f"ALTER TABLE {table} DROP COLUMN clock_unsynced")
+        db.execute("PRAGMA user_version = 1")
+    write(path, bout(1, NOW_NS + 60 * NS_PER_S))
+    told = rows(path, "SELECT duration_s, clock_unsynced FROM bouts")
+    assert told == [{"duration_s": 30.0, "clock_unsynced": 0}] * 2
+
+
 def test_a_newer_version_s_tables_are_refused(path):
     write(path, [])
     with closing(sqlite3.connect(path)) as db:
