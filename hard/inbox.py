@@ -13,7 +13,7 @@ import time
 from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hard.api import (
     NS_PER_S,
@@ -122,11 +122,35 @@ def _far(seconds: float) -> str:
     return f"{seconds / units[unit]:.0f} {unit}"
 
 
+class _Waiting(NamedTuple):
+    message: Message | Request
+    stream: str | None  # None: it holds no samples
+    samples: int
+    at_s: float
+
+
+@dataclass(slots=True)
+class _Share:
+    """What waits of one stream: the numbers of its messages, and how many samples they hold."""
+
+    numbers: deque[int] = field(default_factory=deque)
+    samples: int = 0
+
+
+def _messages(share: _Share) -> int:
+    return len(share.numbers)
+
+
+def _samples(share: _Share) -> int:
+    return share.samples
+
+
 class Inbox:
     """What arrived and was not yet fed, bounded in messages and samples; it also hears silence.
 
-    `put` is called from any source's thread and never blocks: at the bound the oldest message is
-    dropped and counted.  Everything else is called from the pipeline's thread.  All times are
+    `put` is called from any source's thread and never blocks: at the bound the oldest message of
+    the stream that takes most room is dropped and counted, so that one that floods costs the others
+    nothing.  Everything else is called from the pipeline's thread.  All times are
     monotonic.
     """
 
@@ -138,8 +162,9 @@ class Inbox:
         self._max_samples = max_samples
         self._no_data_after_s = no_data_after_s
         self._filled = threading.Condition()
-        self._queue: deque[tuple[Message | Request, int, float]] = deque()
-        self._samples = 0
+        self._queue: OrderedDict[int, _Waiting] = OrderedDict()  # by running number
+        self._shares: dict[str | None, _Share] = {}
+        self._put = self._samples = 0
         self._arrivals: OrderedDict[str, _Arrivals] = OrderedDict()
         self._silent: deque[tuple[float, str]] = deque()
         self._resumes: dict[str, float] = {}  # stream -> when its pause ends
@@ -159,7 +184,7 @@ class Inbox:
         return len(self._arrivals)
 
     def put(self, items: Message) -> None:
-        """Take a message in; drop the oldest while there are too many messages or samples.
+        """Take a message in; drop others while there are too many messages or samples.
 
         Raises TypeError for what no source may emit.
         """
@@ -176,10 +201,12 @@ class Inbox:
             for batch in batches:
                 self._note_arrival(batch, now_s)
                 self.arrived[batch.sensor] += len(batch)
-            self._queue.append((message, samples, now_s))
-            self._samples += samples
-            while len(self._queue) > self._max_messages or self._samples > self._max_samples:
-                self._count_drop(self._pop())
+            stream = batches[0].stream if batches else None
+            self._append(_Waiting(message, stream, samples, now_s))
+            while len(self._queue) > self._max_messages:
+                self._count_drop(self._remove(max(self._shares.values(), key=_messages)))
+            while self._samples > self._max_samples:
+                self._count_drop(self._remove(max(self._shares.values(), key=_samples)))
             self._filled.notify()
 
     def ask(self, request: Request) -> None:
@@ -188,7 +215,7 @@ class Inbox:
             if self._closed:
                 request.answer.put(Refusal("stopping", "the daemon is about to stop"))
                 return
-            self._queue.append((request, 0, time.monotonic()))
+            self._append(_Waiting(request, None, 0, time.monotonic()))
             self._filled.notify()
 
     def forget(self, stream: str) -> None:
@@ -225,7 +252,7 @@ class Inbox:
     def take(self, timeout_s: float) -> Message | Silence | Resume | Request | None:
         """Return what is next, in order of arrival; None after `timeout_s`."""
         with self._filled:
-            if not self._queue and not self._closed:
+            if not (self._queue or self._silent or self._closed):
                 self._filled.wait(timeout_s)
             stream = None if self._closed else self._next_silent(time.monotonic())
             if stream is not None:
@@ -248,9 +275,27 @@ class Inbox:
                 self._count_drop(self._pop())
             return n
 
+    def _append(self, waiting: _Waiting) -> None:
+        self._put += 1
+        self._queue[self._put] = waiting
+        share = self._shares.setdefault(waiting.stream, _Share())
+        share.numbers.append(self._put)
+        share.samples += waiting.samples
+        self._samples += waiting.samples
+
+    def _next(self) -> _Waiting:
+        return next(iter(self._queue.values()))
+
     def _pop(self) -> Message | Request:
-        message, samples, _ = self._queue.popleft()
+        return self._remove(self._shares[self._next().stream])
+
+    def _remove(self, share: _Share) -> Message | Request:
+        """Take out the oldest message of a stream."""
+        message, stream, samples, _ = self._queue.pop(share.numbers.popleft())
+        share.samples -= samples
         self._samples -= samples
+        if not share.numbers:
+            del self._shares[stream]
         return message
 
     def _note_arrival(self, batch: SampleBatch, now_s: float) -> None:
@@ -287,7 +332,7 @@ class Inbox:
             )
         while self._silent:
             silent_s, stream = self._silent[0]
-            if self._queue and self._queue[0][2] <= silent_s:
+            if self._queue and self._next().at_s <= silent_s:
                 return None
             self._silent.popleft()
             arrival = self._arrivals.get(stream)

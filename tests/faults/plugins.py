@@ -46,7 +46,7 @@ class RestlessConfig(PluginConfig):
 
 
 class RestlessSource(Source[RestlessConfig]):
-    """Emits the streams' messages in turn; late ones are sent without a pause."""
+    """Emits the streams' messages, evenly spread; late ones are sent without a pause."""
 
     Config = RestlessConfig
 
@@ -59,13 +59,14 @@ class RestlessSource(Source[RestlessConfig]):
         second = max(0, math.ceil(gone_s * config.speed))
         places = np.arange(config.message_s * RATE_HZ)
         while second < config.seconds:
-            due_s = begun_s + second / config.speed if config.speed else 0.0
-            if stop.wait(max(0.0, due_s - time.monotonic())):
-                return
             t = config.data_ns + second * NS_PER_S + places * (NS_PER_S // RATE_HZ)
             for index in range(config.streams):
                 if not config.is_present(index, second):
                     continue
+                spread_s = index * config.message_s / config.streams
+                due = (second + spread_s) / config.speed if config.speed else 0.0
+                if stop.wait(max(0.0, begun_s + due - time.monotonic())):
+                    return
                 at = (second + index * APART_S) * RATE_HZ + places
                 name = f"{self.name}-{index}"
                 emit(

@@ -1,6 +1,7 @@
 """The inbox by itself, in one thread."""
 
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -39,6 +40,22 @@ def test_samples_are_bounded_too():
     inbox.put([batch("phone-1", 9, samples=11)])
     assert [int(inbox.take(0)[0].t[0]) for _ in range(2)] == [1, 2]
     assert inbox.counts == {"dropped_messages": 2, "dropped_samples": 15}
+
+
+def test_who_floods_costs_the_others_nothing():
+    for bounds, samples in (((8, 1000), 1), ((1000, 80), 10)):
+        inbox = Inbox(*bounds, 10.0)
+        for n in range(4):
+            inbox.put([batch(f"phone-{n}", n, samples)])
+        for n in range(100):
+            inbox.put([batch("hot", n, samples)])
+        inbox.put([batch("phone-9", 9, samples)])
+        left = []
+        while item := inbox.take(0):
+            left.append((item[0].stream, int(item[0].t[0])))
+        assert left == [*((f"phone-{n}", n) for n in range(4)), *(("hot", n) for n in (97, 98, 99)),
+                        ("phone-9", 9)]  # fmt: skip
+        assert inbox.counts["dropped_messages"] == 97
 
 
 def test_after_closing_nothing_comes_in_and_the_rest_comes_out():
@@ -111,6 +128,18 @@ def test_silence_comes_after_all_that_arrived_before_it():
     order = [each.stream if isinstance(each, Silence) else each[0].t[0] for each in taken]
     assert order == [1, "phone-1", 1, "phone-2", 1]
     assert inbox.take(0) is None  # phone-3 may yet be a minute late
+
+
+def test_all_who_fell_silent_are_told_without_a_wait_for_each():
+    inbox = Inbox(100, 1000, 0.0)
+    streams = {f"phone-{n}" for n in range(20)}
+    for stream in streams:
+        inbox.put([batch(stream, 1)])
+    began_s, told = time.monotonic(), set()
+    while told != streams:
+        item = inbox.take(0.5)
+        told |= {item.stream} if isinstance(item, Silence) else set()
+    assert time.monotonic() - began_s < 5.0
 
 
 def test_a_pause_ends_by_itself_in_its_turn_unless_it_was_set_otherwise():
