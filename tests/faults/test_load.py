@@ -79,7 +79,7 @@ def test_a_stream_at_a_hundred_times_its_rate_changes_nothing_for_the_others(
         daemon = install(
             folder=folder,
             extra=extra,
-            streams=STREAMS,
+            streams=STREAMS - 1,  # the hot one is the last that there is room for
             speed=speed,
             seconds=seconds,
             data_ns=data_ns,
@@ -103,7 +103,7 @@ def test_a_stream_at_a_hundred_times_its_rate_changes_nothing_for_the_others(
 
 def _are_silent(daemon):
     """Tell whether all wearers have ended, by what the log says of each 10 s later."""
-    return daemon.log.exists() and len(_SILENT.findall(daemon.said())) >= STREAMS
+    return daemon.log.exists() and len(_SILENT.findall(daemon.said())) >= STREAMS - 1
 
 
 def test_five_thousand_malformed_messages_a_second_cost_a_valid_stream_nothing(
