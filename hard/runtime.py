@@ -137,6 +137,8 @@ class Runtime:
         self._requests: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._deadline_s = math.inf
         self._asked_s = math.inf
+        self.hangs = False
+        """Whether threads that hang were left behind by the shutdown."""
         self._inbox = Inbox(options.inbox_messages, options.inbox_samples, options.no_data_after_s)
         self._pipeline, self._pipeline_counts = pipeline, pipeline.counts
         self._summaries = summaries
@@ -697,6 +699,7 @@ class Runtime:
         self._await(self._sinks, 0.97)
         for thread in self._threads:
             if not thread.join(0.0):
+                self.hangs = True
                 _log.warning("shutdown: %s hangs and is left behind", thread.name)
         self._log_counters()
         self._log.close(max(0.1, self._left_s(1.0)))

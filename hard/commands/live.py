@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 import threading
 import time
@@ -62,7 +63,13 @@ def run(
 
     # Before it runs there is nothing to reload: the configuration is being read.
     with on_interrupt(stop, hangup=has_terminal()) as asked:
-        raise typer.Exit(_run_daemon(configuration_path(config), starting, asked, stdout=stdout))
+        code = _run_daemon(configuration_path(config), starting, asked, stdout=stdout)
+    if any(runtime.hangs for runtime in starting):
+        # To take the interpreter down around threads that hang takes long, and may hang itself.
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(code)
+    raise typer.Exit(code)
 
 
 def _run_daemon(

@@ -735,6 +735,7 @@ def test_hung_threads_are_named_and_left_behind_at_the_deadline(path, caplog):
         running.runtime.stop()
         assert running.ended() == 0
         assert time.monotonic() - began_s < 1.4
+        assert running.runtime.hangs
     assert "stuck-sink hangs and is left behind" in caplog.text
     assert "stuck-source hangs and is left behind" in caplog.text
     assert "sound hangs" not in caplog.text
