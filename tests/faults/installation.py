@@ -3,14 +3,16 @@
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 from hard.api import NS_PER_S
-from hard.control import ask, places
+from hard.control import ControlError, ask, places
 from tests.faults.motion import write_motion
 from tests.faults.plugins import FOR_EVER_S
 from tests.test_daemon import until
@@ -146,6 +148,28 @@ class Installation:
         began_s = time.monotonic()
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(timeout_s), time.monotonic() - began_s
+
+    def send_nothing_more(self):
+        """Let the wearers have ended at the next start: it delivers what waits, and that is all."""
+        text = self._config.read_text("utf-8")
+        self._config.write_text(re.sub(r"(?m)^seconds = .*$", "seconds = 0.0", text), "utf-8")
+
+    def left(self):
+        """Return how many events the broker's sink had not confirmed when the daemon ended."""
+        with closing(sqlite3.connect(f"file:{self.events}?mode=ro", uri=True)) as db:
+            (n,) = db.execute(
+                "SELECT count(*) FROM events WHERE seq > "
+                "(SELECT coalesce(max(seq), 0) FROM cursors WHERE sink = 'broker')"
+            ).fetchone()
+        return n
+
+    def is_done(self):
+        """Tell whether the daemon runs and the broker's sink has all that it decided."""
+        try:
+            sinks = self.status()["sinks"]
+        except ControlError:
+            return False
+        return all(sink["backlog"] == 0 for sink in sinks if sink["name"] == "broker")
 
     def close(self):
         if self._process is not None and not self.has_ended():

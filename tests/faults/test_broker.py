@@ -32,10 +32,22 @@ def caught_up(installation, verifier, seconds):
     return time.monotonic() - began_s
 
 
-def ended(installation):
+def stopped(installation):
     status, took_s = installation.stop()
     assert status == 0
     assert "Traceback" not in installation.said()
+    return took_s
+
+
+def ended(installation):
+    """Stop it; what a busy machine had no time for is in its log, and the next run delivers it."""
+    took_s = stopped(installation)
+    if installation.left():
+        installation.send_nothing_more()
+        installation.start()
+        wait_for(installation.is_done, 60, installation)
+        stopped(installation)
+        assert not installation.left()
     return took_s
 
 
@@ -88,7 +100,7 @@ def test_a_frozen_broker_does_not_hold_up_the_exit(broker, verifier, install, te
     made(daemon, 10)
     broker.freeze()
     made(daemon, 5)
-    took_s = ended(daemon)
+    took_s = stopped(daemon)
     assert took_s < 4.5 + 1
     broker.thaw()
     daemon.start()
