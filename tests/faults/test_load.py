@@ -10,7 +10,7 @@ import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tests.faults.installation import wait_for
+from tests.faults.installation import RESTLESS, wait_for
 from tests.faults.test_broker import caught_up, ended, made
 from tests.faults.verifier import account, delays_ms, logged
 
@@ -69,22 +69,26 @@ def test_a_stream_at_a_hundred_times_its_rate_changes_nothing_for_the_others(
     """
     hot = '[sources.hot]\nplugin = "restless"\nmotion = "{0}"\nbegin_ns = 0\ndata_ns = {1}\n'
     hot += "streams = 1\nspeed = {2}\n"
-    data_ns, seconds, found = time.time_ns(), 15, []
-    speed = min(1.0, 150 / STREAMS)
+    data_ns, seconds, found = time.time_ns(), 16, []
+    speed, message_s = min(1.0, 200 / STREAMS), 4
+    decision = f"{RESTLESS}no_data_after_s = {2 * message_s / speed + 8}\n"
+    plain = "homeassistant = false\n"  # a thousand devices that appear at once are another test
     motion = tmp_path / "without" / "motion.npz"
     for name in ("without", "with"):
         folder = tmp_path / name
         extra = "" if name == "without" else hot.format(motion, data_ns, 100 * speed)
         daemon = install(
             folder=folder,
-            extra=extra,
+            extra=plain + extra,
+            decision=decision,
             streams=STREAMS - 1,  # the hot one is the last that there is room for
             speed=speed,
+            message_s=message_s,
             seconds=seconds,
             data_ns=data_ns,
             begin_ns=0,
         ).start()
-        wait_for(lambda: _are_silent(daemon), seconds / speed + 120, daemon)  # noqa: B023 - called at once
+        wait_for(lambda: _are_silent(daemon), 30 / speed + 120, daemon)  # noqa: B023 - called at once
         counts, usage = daemon.status()["counts"], daemon.usage()
         daemon.stop(30)
         events = logged(daemon.events)
