@@ -70,8 +70,8 @@ def test_a_stream_at_a_hundred_times_its_rate_changes_nothing_for_the_others(
     hot = '[sources.hot]\nplugin = "restless"\nmotion = "{0}"\nbegin_ns = 0\ndata_ns = {1}\n'
     hot += "streams = 1\nspeed = {2}\n"
     data_ns, seconds, found = time.time_ns(), 16, []
-    speed, message_s = min(1.0, 200 / STREAMS), 4
-    decision = f"{RESTLESS}no_data_after_s = {2 * message_s / speed + 8}\n"
+    speed, message_s = min(1.0, 100 / STREAMS), 4
+    decision = f"{RESTLESS}no_data_after_s = {message_s / speed + 10}\n"
     plain = "homeassistant = false\n"  # a thousand devices that appear at once are another test
     motion = tmp_path / "without" / "motion.npz"
     for name in ("without", "with"):
