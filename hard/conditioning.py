@@ -8,7 +8,8 @@ out depends on the samples and their order of arrival, not on how they were cut 
     order    `hard.ordering`: final samples, sorted, or the end of a segment
     check    each 3 s against what was declared: nothing is used before the first that agree, nor
              after two in a row that do not, nor after a unit or a scale was found wrong until what
-             showed it shows the contrary; a rate that no stamp can prove, against the motion
+             showed it shows the contrary; a rate that no stamp can prove, against the motion; one
+             that changes is measured anew
     bridge   gaps up to 0.2 s are filled; longer ones end a run
     grid     resampled values at k * period since the epoch, each with "valid" and "covered"
 """
@@ -30,7 +31,7 @@ from hard.resampling import HALF_WIDTH_PERIODS, Taps, taps_for
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -73,6 +74,8 @@ _MAX_JITTER = 0.05
 _FIGURE = re.compile(r"\d[\d.e+-]*")  # one that wanders makes no other reason
 _STATED_TOLERANCE = 1.25  # what phones call 50 Hz comes at 42 to 60
 _RATE_TOLERANCE = 0.95  # a nominal 20 Hz that is measured as 19.6 passes for 20
+_ANOTHER_RATE = 1.5  # times the one that was measured: it was set anew
+_UNEVEN = 0.25  # share of the samples that may be too few or too many for it
 
 _SCALE: dict[Unit, float] = {
     "m/s2": 1.0,
@@ -277,7 +280,7 @@ class Conditioner:
     def _use(
         self, settled: Settled, watch: _Watch, *, ends: bool
     ) -> Generator[Conditioned, None, Settled | None]:
-        """Put samples on the grid up to a contradiction; return what comes behind it, if any."""
+        """Put samples on the grid up to a contradiction or another rate; return what follows."""
         end, reason = watch.find(settled) or (None, None)
         head, rest = _split(settled, end)
         if contradiction := self._weighed(head):
@@ -287,9 +290,12 @@ class Conditioner:
             if samples.sensor in self._tracks:
                 self._tracks[samples.sensor].append(samples)
         yield from self._grid(head.until, ends=ends or end is not None)
-        if reason is not None:
+        if end is not None:
             self._unuse()
-            yield from self._say(reason, head.until)
+            if reason is None:
+                self._counts["rate_change"] += 1
+            else:
+                yield from self._say(reason, head.until)
         return rest
 
     def _weighed(self, settled: Settled) -> tuple[int, str] | None:
@@ -329,7 +335,8 @@ class Conditioner:
                 track.measure(tile[sensor].t, self._wanted.period_ns)
             first_ns = max(int(track.t[0]) for track in self._tracks.values())
             self._next_k = -(-first_ns // self._wanted.period_ns)
-            self._watch = _Watch(self._tracks, end, self._wanted.min_rate_hz, self._judge)
+            rates_hz = {sensor: _rate_hz(tile[sensor].t) for sensor in self._tracks}
+            self._watch = _Watch(rates_hz, end, self._wanted.min_rate_hz, self._judge)
             if self._motion is None and "accel" in self._counted_hz:
                 self._motion = StatedRate(self._counted_hz["accel"], end)
         else:
@@ -367,20 +374,8 @@ class Conditioner:
         for sensor in sensors:
             if sensor not in tile:
                 return _MISSING[sensor], used
-            rate_hz = _rate_hz(tile[sensor].t)
-            if rate_hz < self._wanted.min_rate_hz * _RATE_TOLERANCE:
-                too_slow = (
-                    f"{sensor} comes at {rate_hz:.1f} Hz, the model needs at least "
-                    f"{self._wanted.min_rate_hz:g} Hz: raise the sender's sampling rate"
-                )
-                return too_slow, used
-            stated_hz = self._stated_hz.get(sensor, rate_hz)
-            if not 1 / _STATED_TOLERANCE <= rate_hz / stated_hz <= _STATED_TOLERANCE:
-                contradicts = (
-                    f"wrong rate: {sensor} is stated to come at {stated_hz:g} Hz, its stamps say "
-                    f"{rate_hz:.1f} Hz; correct whichever is wrong"
-                )
-                return contradicts, used
+            if reason := self._judge_stamps(sensor, tile[sensor].t):
+                return reason, used
         if not all(self._sign_known.get(sensor, True) for sensor in sensors):
             return _SIGN_UNKNOWN, used
         felt = tile["accel" if "accel" in tile else "linear_accel"].x
@@ -388,6 +383,22 @@ class Conditioner:
         if reason is None and "gyro" in sensors:
             reason = _judge_turning(tile["gyro"].x, felt)
         return reason, used
+
+    def _judge_stamps(self, sensor: Sensor, t: NDArray[np.int64]) -> str | None:
+        """Return what is wrong with a sensor's rate, as stated or as measured."""
+        rate_hz = _rate_hz(t)
+        if rate_hz < self._wanted.min_rate_hz * _RATE_TOLERANCE:
+            return (
+                f"{sensor} comes at {rate_hz:.1f} Hz, the model needs at least "
+                f"{self._wanted.min_rate_hz:g} Hz: raise the sender's sampling rate"
+            )
+        stated_hz = self._stated_hz.get(sensor, rate_hz)
+        if not 1 / _STATED_TOLERANCE <= rate_hz / stated_hz <= _STATED_TOLERANCE:
+            return (
+                f"wrong rate: {sensor} is stated to come at {stated_hz:g} Hz, its stamps say "
+                f"{rate_hz:.1f} Hz; correct whichever is wrong"
+            )
+        return _GAPS if _is_mostly_gaps(t) else None
 
     def _grid(self, until: int, *, ends: bool) -> Iterator[GridBlock]:
         """Yield the grid points whose whole support is known."""
@@ -446,7 +457,15 @@ _WRONG_SCALE = "wrong scale: "
 _CORRECT_SCALE = "correct the factor to the range that the accelerometer is set to (accel_scale)"
 _TUMBLES = 0.3
 """How much the norm may vary, of itself, while gravity turns; that of bare motion varies by 0.4."""
-_TO_BE_SEEN_TWICE = (_NO_GRAVITY_IN_MOTION, _GYRO_UNIT_AT_REST)
+_GAPS = (
+    "gaps: most of the time there is no sample within 0.2 s: messages are lost, or stamps are too "
+    "coarse; send each sample's own time, in ms or finer"
+)
+_STUCK = (
+    "stuck: the accelerometer repeats one reading that can't be right; restart the sender, and if "
+    "it stays so the sensor is broken"
+)
+_TO_BE_SEEN_TWICE = (_NO_GRAVITY_IN_MOTION, _GYRO_UNIT_AT_REST, _GAPS, _STUCK)
 _SIGN_UNKNOWN = (
     "sign unknown: iOS and Android report opposite signs and the data do not say which; "
     'set platform = "ios" or platform = "android" for this source'
@@ -499,6 +518,13 @@ def _rate_hz(t: NDArray[np.int64]) -> float:
     return NS_PER_S / max(period_ns, 1.0)
 
 
+def _is_mostly_gaps(t: NDArray[np.int64]) -> bool:
+    """Tell whether gaps, and not only one, are over half of 3 s."""
+    steps = np.diff(t)
+    gaps = steps[steps > MAX_GAP_NS]
+    return len(gaps) > 1 and int(gaps.sum()) > CHECK_NS // 2
+
+
 def _judge_turning(x: NDArray[np.float64], felt: NDArray[np.float64]) -> str | None:
     """Return what is wrong with angular rates float64[n, 3] that should be in rad/s.
 
@@ -509,7 +535,9 @@ def _judge_turning(x: NDArray[np.float64], felt: NDArray[np.float64]) -> str | N
         return _GYRO_UNIT
     at_rest = float(felt.var(axis=0).sum()) < REST_M_S2**2
     restless = float(x.var(axis=0).sum()) > MAX_TURN_AT_REST_RAD_S**2
-    return _GYRO_UNIT_AT_REST if at_rest and restless else None
+    if not (at_rest and restless):
+        return None
+    return _STUCK if (felt == felt[0]).all() else _GYRO_UNIT_AT_REST
 
 
 def _judge_gravity(x: NDArray[np.float64]) -> str | None:
@@ -533,7 +561,7 @@ def _judge_gravity(x: NDArray[np.float64]) -> str | None:
         return _NO_GRAVITY_IN_MOTION
     at_rest = float(x.var(axis=0).sum()) < REST_M_S2**2
     if at_rest and abs(mean / STANDARD_GRAVITY_M_S2 - 1) > MAX_GRAVITY_ERROR:
-        return f"{_WRONG_SCALE}{found}; {_CORRECT_SCALE}"
+        return _STUCK if (x == x[0]).all() else f"{_WRONG_SCALE}{found}; {_CORRECT_SCALE}"
     return None
 
 
@@ -550,24 +578,29 @@ def _split(settled: Settled, at: int | None) -> tuple[Settled, Settled | None]:
 class _Watch:
     """Goes on comparing the sensors in use with the contract, each 3 s since the epoch.
 
-    Two tiles in a row that contradict it are a contradiction: a fall or a tumble is shorter.
+    Two tiles in a row that contradict it are a contradiction: a fall or a tumble is shorter.  So
+    are two of another sampling rate than that by which coverage and filters were chosen.
     """
 
     def __init__(
         self,
-        sensors: Iterable[Sensor],
+        rates_hz: Mapping[Sensor, float],
         begin: int,
         min_rate_hz: float,
         judge: Callable[[dict[Sensor, Samples]], tuple[str | None, list[tuple[Sensor, ...]]]],
     ) -> None:
         self._begin = -(-begin // CHECK_NS) * CHECK_NS  # of the first tile not yet judged
-        self._pending = {s: Samples(s, np.empty(0, np.int64), np.empty((0, 3))) for s in sensors}
+        self._pending = {s: Samples(s, np.empty(0, np.int64), np.empty((0, 3))) for s in rates_hz}
+        self._rates_hz = rates_hz
         self._enough = 2 * min_rate_hz * CHECK_NS / NS_PER_S
         self._judge = judge
         self._bad: int | None = None  # where the last tile ended that contradicts
 
-    def find(self, settled: Settled) -> tuple[int, str] | None:
-        """Return the end of the tile at which a contradiction is certain, and its reason."""
+    def find(self, settled: Settled) -> tuple[int, str | None] | None:
+        """Return the end of the tile at which a contradiction is certain, and its reason.
+
+        There is no reason where only the rate is another.
+        """
         for new in settled.samples:
             if new.sensor in self._pending:
                 old = self._pending[new.sensor]
@@ -583,7 +616,9 @@ class _Watch:
         for i in np.flatnonzero(doubtful).tolist():
             tile = {s: p.part(slice(*edges[s][i : i + 2])) for s, p in self._pending.items()}
             reason, _ = self._judge({s: part for s, part in tile.items() if len(part.t)})
-            if reason is None or not any(len(part.t) for part in tile.values()):
+            if not any(len(part.t) for part in tile.values()):
+                continue
+            if reason is None and not any(self._is_of_another_rate(part) for part in tile.values()):
                 continue
             if self._bad == begins[i]:
                 return int(begins[i + 1]), reason
@@ -592,6 +627,13 @@ class _Watch:
         for sensor, pending in self._pending.items():
             self._pending[sensor] = pending.part(slice(int(edges[sensor][-1]), None))
         return None
+
+    def _is_of_another_rate(self, part: Samples) -> bool:
+        """Tell whether samples come evenly, and at a rate that is not the one measured before."""
+        period_ns = float(np.median(np.diff(part.t))) if len(part.t) > 1 else CHECK_NS
+        is_even = abs(len(part.t) * period_ns / CHECK_NS - 1) < _UNEVEN  # else some are lost
+        times = NS_PER_S / period_ns / self._rates_hz[part.sensor]
+        return is_even and not 1 / _ANOTHER_RATE <= times <= _ANOTHER_RATE
 
     def _doubtful(self, edges: dict[Sensor, NDArray[np.intp]]) -> NDArray[np.bool_]:
         """Mark the tiles that need a closer look; the others can't contradict."""
@@ -605,8 +647,10 @@ class _Watch:
             for x in [self._pending[sensor].x[: at[-1]]]
         }
         fine = np.ones(len(next(iter(n.values()))), bool)
-        for counts in n.values():
-            fine &= counts >= self._enough
+        for sensor, counts in n.items():
+            usual = self._rates_hz[sensor] * CHECK_NS / NS_PER_S
+            fine &= (counts >= self._enough) & (counts > usual / _ANOTHER_RATE)
+            fine &= counts < usual * _ANOTHER_RATE
         total: Sensor = "accel" if "accel" in n else "gravity"
         x = self._pending[total].x[: edges[total][-1]]
         mean = np.add.reduceat(x, edges[total][:-1]) / n[total][:, None]

@@ -532,7 +532,10 @@ class Decision:
 
     def lapse(self, reached: int) -> list[Event]:
         """Say so if the evidence ended too long before `reached`, where data time now is."""
-        if self._last_end is None or reached <= self._last_end + self._silence_ns:
+        end = self._last_end
+        if end is None and self._status == "ok":  # no window came of what is sent
+            end = max(self._status_since or 0, self._decided_ns)
+        if end is None or reached <= end + self._silence_ns:
             return []
         return self.silence()
 

@@ -10,7 +10,8 @@ import pytest
 
 from hard.api import NS_PER_S, STANDARD_GRAVITY_M_S2, Declared, SampleBatch
 from hard.card import ModelCard
-from hard.conditioning import Conditioner, Verdict
+from hard.conditioning import Conditioner, GridBlock, Verdict
+from hard_file.recognition import open_recording
 
 PEOPLE = (1, 2, 3, 4, 5, 6, 7, 9, 10, 11)
 TRIALS = ("wlk_7", "jog_9", "sit_5", "std_6", "ups_3", "dws_1")
@@ -137,3 +138,27 @@ def test_a_wrong_declaration_is_told(people, how):
         if "rejected" not in found:
             missed[who] = found
     assert not missed
+
+
+def test_phones_whose_stamps_jitter_and_repeat_lose_no_second(recordings, tmp_path):
+    wanted, counts = ModelCard.load("pocket")[0].input, Counter()
+    lost_s, file = {}, tmp_path / "phone.csv"
+    with zipfile.ZipFile(recordings / "sp-sw-har.zip") as archive:
+        names = [name for name in archive.namelist() if name.endswith("_sp.csv")]
+        for name in names:
+            file.write_bytes(archive.read(name))
+            conditioner = Conditioner(wanted, counts)
+            messages = [
+                [part for part in message if isinstance(part, SampleBatch)]
+                for message in open_recording(file).messages()
+            ]
+            items = [item for message in messages for item in conditioner.feed(message)]
+            items += conditioner.flush()
+            assert [v.status for v in items if isinstance(v, Verdict)] == ["ok"], name
+            stamps = np.concatenate([batch.t for message in messages for batch in message])
+            usable = sum(int(b.valid.sum()) for b in items if isinstance(b, GridBlock))
+            lost_s[name] = (np.ptp(stamps) - usable * wanted.period_ns) / NS_PER_S
+    assert len(names) == 223
+    assert max(lost_s.values()) < 1
+    assert sum(lost_s.values()) < 0.002 * 2527
+    assert set(+counts) <= {"duplicate"}

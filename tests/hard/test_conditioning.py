@@ -100,6 +100,9 @@ def recordings(draw):
     ):
         at = int(rng.integers(0, n))
         keep[at : at + int(rate_hz * length_s)] = False
+    if draw(st.booleans()):
+        keep[n // 3 :][::3] = False  # another rate
+        keep[n // 3 + 1 :][::3] = False
     t[n // 2 :] += draw(st.sampled_from([0, 0, 3600, -3600])) * NS_PER_S
     x = rng.normal(size=(n, 6)).astype(np.float32)
     x[:, 2] += 9.8
@@ -415,6 +418,49 @@ def test_a_stated_rate_that_the_stamps_contradict_is_refused():
     assert Run([stated]).reasons == [("rejected", "wrong rate")]
     stated = [replace(b, declared=replace(b.declared, rate_hz=48.0)) for b in batches(t, x)]
     assert Run([stated]).reasons == [("ok", "")]
+
+
+@pytest.mark.parametrize(("before_hz", "after_hz"), [(100, 25), (50, 21), (25, 100), (200, 50)])
+def test_a_rate_that_changes_is_measured_anew_and_costs_nine_seconds(before_hz, after_hz):
+    n, m = 30 * before_hz, 60 * after_hz
+    t = np.append(uniform(n, before_hz), uniform(m, after_hz, T0_NS + 30 * NS_PER_S))
+    run = Run(seconds(t, worn(n + m)))
+    assert run.reasons == [("ok", "")]
+    assert run.counts["rate_change"] == 1
+    at, _, valid, covered = run.grid()
+    poor = (at > T0_NS + NS_PER_S) & (at < t[-1] - NS_PER_S) & ~(valid & covered)
+    assert poor.sum() * STEP_NS <= 9 * NS_PER_S
+    assert not poor[at > T0_NS + 42 * NS_PER_S].any()
+
+
+def test_gaps_and_phones_that_wander_are_no_other_rate():
+    t = uniform(6000, 50)
+    t += np.rint(np.cumsum(np.sin(np.arange(6000) / 700)) * 4e6).astype(np.int64)  # 42 to 63 Hz
+    keep = np.ones(6000, bool)
+    for at in range(300, 5900, 400):
+        keep[at : at + 90] = False
+    run = Run(seconds(t[keep], worn(6000)[keep]))
+    assert run.reasons == [("ok", "")]
+    assert run.counts["rate_change"] == 0
+
+
+def test_stamps_of_whole_seconds_are_refused_with_what_is_wrong():
+    run = Run(seconds(uniform(1500) // NS_PER_S * NS_PER_S, worn(1500)))
+    assert run.reasons[-1] == ("rejected", "gaps")
+    assert not run.windows
+
+
+def test_an_accelerometer_that_is_stuck_is_called_so_and_believed_once_it_is_not():
+    t, x = uniform(3000), worn(3000)
+    x[:, 3:] *= 4
+    x[500:1500, :3] = 0, 0, 9.8
+    x[2000:, :3] = 0, 0, 7.5
+    run = Run(seconds(t, x))
+    assert run.reasons == [("ok", ""), ("rejected", "stuck"), ("ok", ""), ("rejected", "stuck")]
+    back = next(v for v in run.verdicts[1:] if v.status == "ok")
+    assert back.t <= T0_NS + 38 * NS_PER_S
+    constant = np.tile(np.float32([0, 0, 1.0]), (500, 2))
+    assert Run(seconds(uniform(500), constant)).reasons == [("rejected", "wrong unit")]
 
 
 def test_gravity_sent_in_g_is_refused():

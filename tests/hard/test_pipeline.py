@@ -161,6 +161,13 @@ def test_a_silence_before_a_clock_set_back_is_told_wherever_the_feed_is_cut():
         assert text(fed(pipeline(), messages(t, x, [0, cut, len(t)]))) == whole
 
 
+def test_a_stream_that_never_gives_a_window_says_no_data():
+    t, x = moving(60)
+    t = t // (2 * NS_PER_S) * 2 * NS_PER_S  # a clock of two seconds
+    statuses = [event.status for event in fed(pipeline(), seconds(t, x)) if event.status]
+    assert statuses == ["ok", "no_data"]
+
+
 @settings(deadline=None, max_examples=40)
 @given(data=st.data(), no_data_after_s=st.sampled_from([3.0, 10.0]))
 def test_a_silence_before_a_rejection_is_told_wherever_the_feed_is_cut(data, no_data_after_s):

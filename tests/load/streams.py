@@ -57,7 +57,7 @@ SWAPPED_S = 1.001
 OF_DELIVERY = {"seq", "late", "t_published", "t_published_ns", "latency_ms"}
 OF_SAMPLES = {"bad_time", "wrong_type", "not_finite", "unit_unknown"}
 """What the mqtt source counts by the sample; it counts messages by the other words."""
-NOTHING_DROPPED = {"outages", "bugs", "jump", "evicted", "low_coverage"}
+NOTHING_DROPPED = {"outages", "bugs", "jump", "evicted", "low_coverage", "rate_change"}
 """What is counted beside samples."""
 COMPLAINTS = 5
 BUSY_S = 0.3
