@@ -5,6 +5,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# The tests start `hard` some hundred times: without its bytecode each start compiles it anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The first interpreter that runs and has its venv module (Debian: python3-venv).  It is tried, not
 # looked up: a pyenv shim of a version that is not selected is found and fails.

@@ -39,6 +39,7 @@ from hard.pipeline import Pipeline
 from hard.runtime import Runtime, RuntimeOptions
 from hard_simulator.model import Bout, Motion, Wearer
 from tests.broker import Broker
+from tests.calling import hard
 from tests.test_daemon import until
 
 
@@ -494,15 +495,6 @@ def test_the_status_names_each_stream_that_was_heard_the_latest_first():
 
 
 # -- the daemon and its commands -----------------------------------------------------------------
-
-
-def hard(*arguments, **options):
-    command = [sys.executable, "-m", "hard", *map(str, arguments)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=60, **options
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done
 
 
 def configured(folder, more=""):

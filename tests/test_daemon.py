@@ -17,6 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from hard.api import NS_PER_S, SampleBatch
 from tests.broker import Broker
+from tests.calling import hard
 
 EPOCH_NS = 1_750_000_000_123_456_789
 OF_DELIVERY = {"seq", "late", "t_published", "t_published_ns", "latency_ms"}
@@ -219,8 +220,7 @@ def comparable(events):
 
 
 def replayed(export, *options):
-    command = [sys.executable, "-m", "hard", "replay", "--json", str(export), *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = hard("replay", "--json", export, *options)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 

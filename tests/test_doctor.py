@@ -10,7 +10,7 @@ import pytest
 from hard.api import PluginConfig, Source, Stage
 from hard.doctor import examine, probed, scan_sources, settings_toml
 from tests.broker import Broker
-from tests.hard.commands.calling import answering, hard
+from tests.calling import answering, hard
 from tests.test_control import configured, started
 
 

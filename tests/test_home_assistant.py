@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.broker import Broker
-from tests.hard.commands.calling import hard
+from tests.calling import hard
 from tests.test_control import started
 
 CONFIG = """

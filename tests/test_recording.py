@@ -39,6 +39,7 @@ from hard.upright import Reference
 from hard_file.hard_recording import HEADER, is_hard_recording, open_hard_recording
 from hard_file.recording import Options
 from tests.broker import Broker
+from tests.calling import hard
 from tests.test_daemon import (
     EPOCH_NS,
     WALK,
@@ -453,11 +454,6 @@ def broker(tmp_path):
     broker.start()
     yield broker
     broker.close()
-
-
-def hard(*arguments):
-    command = [sys.executable, "-m", "hard", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
 def simulated(folder, options="", more=""):

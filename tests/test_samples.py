@@ -1,14 +1,13 @@
 """What real clients wrote, by the command that a user would type."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from hard.api import STANDARD_GRAVITY_M_S2
 from hard_file import Options, open_recording
+from tests.calling import hard
 
 pytestmark = pytest.mark.recordings
 
@@ -19,8 +18,7 @@ def samples(recordings):
 
 
 def replay(path):
-    command = [sys.executable, "-m", "hard", "replay", "--json", path]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    return hard("replay", "--json", path)
 
 
 def test_a_walk_whose_total_acceleration_is_only_in_the_uncalibrated_file_is_a_walk(samples):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hard.card import ModelCard, bundled
-from tests.hard.commands.calling import hard
+from tests.calling import hard
 
 COMMANDS = [
     "init",

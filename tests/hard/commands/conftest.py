@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.hard.commands.calling import hard
+from tests.calling import hard
 
 
 @pytest.fixture(scope="session")

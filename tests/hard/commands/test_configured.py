@@ -8,7 +8,7 @@ import pytest
 from hard.card import ModelCard, ModelRefused
 from hard.commands.configured import Models, default_path
 from hard.config import Settings, StreamRule
-from tests.hard.commands.calling import hard
+from tests.calling import hard
 
 WEARER = '[sources.sim]\nplugin = "simulator"\n[sinks.out]\nplugin = "stdout"\n'
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.hard.commands.calling import answering, hard
+from tests.calling import answering, hard
 
 
 @pytest.mark.parametrize("command", [["status"], ["label", "a", "b"], ["calibrate", "a"]])

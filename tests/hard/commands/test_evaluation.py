@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.hard.commands.calling import hard
+from tests.calling import hard
 
 
 def lines(done):

@@ -11,7 +11,7 @@ import pytest
 
 from hard.eventlog import EventLog
 from hard.testing import sample_events
-from tests.hard.commands.calling import hard
+from tests.calling import hard
 
 S = 1_000_000_000
 CONFIG = """

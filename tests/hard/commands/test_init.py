@@ -11,7 +11,7 @@ import pytest
 
 from hard.setups import LOCKED
 from tests.broker import Broker
-from tests.hard.commands.calling import all_shown, at_a_terminal, hard
+from tests.calling import all_shown, at_a_terminal, hard
 from tests.imus import Imu
 
 WEARER = ["--source", "simulator", "--no-broker", "--placement", "pocket"]
@@ -29,7 +29,7 @@ def names(folder):
 
 
 def test_with_every_answer_given_it_asks_nobody(tmp_path):
-    done = hard("init", *WEARER, "--node", "attic", folder=tmp_path, input="")
+    done = hard("init", *WEARER, "--node", "attic", folder=tmp_path, typed="")
     assert (done.returncode, done.stdout) == (0, "hard.toml: written\n")
     table = tomllib.loads((tmp_path / "hard.toml").read_text())
     assert (table["hard"]["node"], table["model"]["name"]) == ("attic", "pocket-upright")
@@ -38,14 +38,14 @@ def test_with_every_answer_given_it_asks_nobody(tmp_path):
 
 
 def test_without_a_terminal_it_says_which_answers_are_missing(tmp_path):
-    done = hard("init", "--source", "sensor-logger", folder=tmp_path, input="")
+    done = hard("init", "--source", "sensor-logger", folder=tmp_path, typed="")
     assert done.returncode == 2
     for option in ("--broker HOST[:PORT] or --no-broker", "--placement pocket|waist"):
         assert option in done.stderr
     done = hard(
         *("init", "--broker", "h", "--user", "me", "--source", "sensor-logger"),
         folder=tmp_path,
-        input="",
+        typed="",
     )
     assert "--password (the first line of stdin) or --password-file FILE, --platform" in done.stderr
     assert names(tmp_path) == []
@@ -66,7 +66,7 @@ def test_an_answer_that_can_not_be_is_told_with_its_option(tmp_path, option, val
     answers = [*WEARER, option, value]
     if option == "--broker":
         answers.remove("--no-broker")
-    done = hard("init", *answers, folder=tmp_path, input="")
+    done = hard("init", *answers, folder=tmp_path, typed="")
     assert done.returncode == 2
     assert done.stderr.startswith(f"{option} {value!r}: {told}")
     assert names(tmp_path) == []
@@ -74,11 +74,11 @@ def test_an_answer_that_can_not_be_is_told_with_its_option(tmp_path, option, val
 
 def test_a_file_that_is_there_is_replaced_with_force_only(tmp_path):
     (tmp_path / "hard.toml").write_text("# mine\n")
-    done = hard("init", *WEARER, "--yes", folder=tmp_path, input="")
+    done = hard("init", *WEARER, "--yes", folder=tmp_path, typed="")
     assert done.returncode == 2
     assert "--force replaces it" in done.stderr
     assert (tmp_path / "hard.toml").read_text() == "# mine\n"
-    assert hard("init", *WEARER, "--force", folder=tmp_path, input="").returncode == 0
+    assert hard("init", *WEARER, "--force", folder=tmp_path, typed="").returncode == 0
     assert "# mine" not in (tmp_path / "hard.toml").read_text()
 
 
@@ -93,12 +93,12 @@ def test_the_password_is_tried_and_kept_in_a_file_of_its_own(tmp_path, broker):
     broker.login("me", "correct horse")
     broker.start()
     login = ["--user", "me", "--password"]
-    done = hard(*phone(broker, *login), folder=tmp_path, input="wrong\n")
+    done = hard(*phone(broker, *login), folder=tmp_path, typed="wrong\n")
     assert done.returncode == 1
     assert "refused user 'me'" in done.stderr
     assert "nothing was written: mend what failed" in done.stderr
     assert names(tmp_path) == []
-    done = hard(*phone(broker, *login), folder=tmp_path, input="correct horse\n")
+    done = hard(*phone(broker, *login), folder=tmp_path, typed="correct horse\n")
     assert done.returncode == 0, done.stderr
     assert names(tmp_path) == ["hard-mqtt-password", "hard.toml"]
     assert "horse" not in (tmp_path / "hard.toml").read_text() + done.stdout + done.stderr
@@ -109,12 +109,12 @@ def test_the_password_is_tried_and_kept_in_a_file_of_its_own(tmp_path, broker):
 
 
 def test_a_broker_that_is_away_is_told_and_written_only_when_asked(tmp_path, broker):
-    done = hard(*phone(broker), folder=tmp_path, input="")
+    done = hard(*phone(broker), folder=tmp_path, typed="")
     assert (done.returncode, names(tmp_path)) == (1, [])
     assert "FAIL  home: tcp: no MQTT broker at" in done.stderr
-    done = hard(*phone(broker, "--yes"), folder=tmp_path, input="")
+    done = hard(*phone(broker, "--yes"), folder=tmp_path, typed="")
     assert (done.returncode, names(tmp_path)) == (1, ["hard.toml"])
-    done = hard(*phone(broker, "--no-test", "--force"), folder=tmp_path, input="")
+    done = hard(*phone(broker, "--no-test", "--force"), folder=tmp_path, typed="")
     assert (done.returncode, done.stdout) == (0, "hard.toml: written\n")
 
 
@@ -133,7 +133,7 @@ def test_a_sensor_at_a_serial_port_is_listened_to(tmp_path):
             *("init", "--no-broker", "--source", "serial", "--serial", tmp_path / "imu"),
             *("--format", "wt901", "--placement", "waist", "--wait", 2),
             folder=tmp_path,
-            input="",
+            typed="",
         )
     finally:
         stop.set()

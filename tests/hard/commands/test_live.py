@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.hard.commands.calling import all_shown, at_a_terminal, hard
+from tests.calling import all_shown, at_a_terminal, hard
 
 
 def test_run_ends_with_its_data_and_prints_events(day, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from hard.card import bundled
 from hard.classifier import runtime_name
-from tests.hard.commands.calling import HARD, hard
+from tests.calling import HARD, hard
 from tests.models import CRASHING_SEED, mutated, written
 from tests.test_control import configured, started, until
 

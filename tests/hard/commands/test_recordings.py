@@ -16,7 +16,7 @@ import pytest
 
 from hard.card import ModelCard
 from hard.commands.recordings import _stop
-from tests.hard.commands.calling import HARD, all_shown, at_a_terminal, hard
+from tests.calling import HARD, all_shown, at_a_terminal, hard
 
 
 def rows(path):

@@ -15,7 +15,7 @@ from hard.eventlog import EventLog
 from hard.history import listed
 from hard.testing import sample_events
 from tests.broker import Broker
-from tests.hard.commands.calling import HARD, hard
+from tests.calling import HARD, hard
 from tests.test_daemon import (
     Phone,
     daemon,
@@ -68,13 +68,13 @@ def recorded(folder):
 
 def test_a_stream_is_forgotten_once_that_is_confirmed(folder):
     before = recorded(folder)
-    done = hard("forget", "phone-1", folder=folder, input="n\n")
+    done = hard("forget", "phone-1", folder=folder, typed="n\n")
     assert done.returncode == 1
     for what in ("1 events in", "4 files of recordings", "damaged-2026", "the sink home shows"):
         assert what in done.stdout
     assert (recorded(folder), len(before)) == (before, 3)
     assert kept(folder) == ({"phone-1", "phone-10"}, {"phone-1", "phone-10"}, [])
-    done = hard("forget", "phone-1", folder=folder, input="y\n")
+    done = hard("forget", "phone-1", folder=folder, typed="y\n")
     assert done.returncode == 0, done.stderr
     assert "should phone-1 send again it comes back: stop its device, `hard pause" in done.stdout
     assert kept(folder) == ({"phone-10"}, {"phone-10"}, ["phone-1"])

@@ -2,7 +2,7 @@
 
 import json
 
-from tests.hard.commands.calling import hard
+from tests.calling import hard
 
 
 def test_simulate_is_the_same_for_the_same_seed_and_leaves_nothing_half_written(tmp_path):

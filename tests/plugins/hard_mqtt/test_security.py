@@ -30,8 +30,7 @@ def why_not(port, **config):
     return said
 
 
-@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+@pytest.mark.parametrize(("protocol", "host"), [("5", "localhost"), ("3.1.1", "127.0.0.1")])
 def test_source_and_sink_keep_the_contract_over_tls(stopped_broker, certificates, protocol, host):
     port = listen_tls(stopped_broker, certificates)
     stopped_broker.start()
