@@ -34,7 +34,9 @@ class SummaryBoard:
         self._days: OrderedDict[str, Days] = OrderedDict()  # the longest unchanged first
         self._told_s: dict[str, float] = {}  # when each stream was summed up last, monotonic
         self._lock = threading.Lock()
-        self._shown: OrderedDict[tuple[str, str], tuple[int, DaySummary]] = OrderedDict()
+        # The days of each stream by date, with the version of their last change; the stream that
+        # is the longest unchanged first.
+        self._shown: OrderedDict[str, dict[str, tuple[int, DaySummary]]] = OrderedDict()
         self._version = 0
 
     def take(self, event: Event) -> None:
@@ -54,25 +56,27 @@ class SummaryBoard:
             return
         self._told_s[stream] = now_s
         summaries = days.summaries(now_ns)
-        kept = {summary.date for summary in summaries}
         with self._lock:
-            for key in [key for key in self._shown if key[0] == stream and key[1] not in kept]:
-                del self._shown[key]
+            before, version = self._shown.get(stream, {}), self._version
+            shown = {}
             for summary in summaries:
-                key = (stream, summary.date)
-                if key not in self._shown or self._shown[key][1] != summary:
-                    self._version += 1
-                    self._shown[key] = (self._version, summary)
-                    self._shown.move_to_end(key)
+                at, known = before.get(summary.date, (0, None))
+                if known != summary:
+                    self._version = at = self._version + 1
+                shown[summary.date] = (at, summary)
+            if self._version > version:
+                self._shown[stream] = shown
+                self._shown.move_to_end(stream)
 
     def since(self, version: int) -> tuple[int, list[DaySummary]]:
         """Return the present version and what changed after `version`; of a stream older first."""
         with self._lock:
             changed: list[DaySummary] = []
-            for at, summary in reversed(self._shown.values()):
-                if at <= version:
+            for days in reversed(self._shown.values()):
+                newer = [summary for at, summary in days.values() if at > version]
+                if not newer:
                     break
-                changed.append(summary)
+                changed += reversed(newer)
             return self._version, changed[::-1]
 
     def forget(self, stream: str) -> None:
@@ -80,5 +84,4 @@ class SummaryBoard:
         self._days.pop(stream, None)
         self._told_s.pop(stream, None)
         with self._lock:
-            for key in [key for key in self._shown if key[0] == stream]:
-                del self._shown[key]
+            self._shown.pop(stream, None)
