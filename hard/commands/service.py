@@ -105,13 +105,9 @@ def uninstall(
         steps = uninstall_plan(Places(), instance=instance, purge=purge)
     except ServiceError as error:
         fail(error)
-    if purge and not dry_run and not yes:
-        for step in steps:
-            typer.echo(f"  {step.what}: {step.shown}", err=True)
-        if not sys.stdin.isatty():
-            fail("this removes everything: confirm it with --yes", 2)
-        typer.confirm("Remove all of this for good?", abort=True, err=True)
-    _go(steps, dry_run=dry_run)
+    if purge and not dry_run and not yes and not sys.stdin.isatty():
+        fail("this removes everything: confirm it with --yes", 2)
+    _go(steps, dry_run=dry_run, ask="Remove all of this for good?" if purge and not yes else None)
 
 
 @app.command(epilog="\b\nExamples:\n  hard service status\n  hard service status --instance garage")
@@ -161,19 +157,21 @@ def _asked_password() -> str:
     return sys.stdin.readline().rstrip("\n")
 
 
-def _go(steps: list[Step], *, dry_run: bool) -> None:
-    """Do the steps, or show them."""
+def _go(steps: list[Step], *, dry_run: bool, ask: str | None = None) -> None:
+    """Show the steps, ask for consent where a question is given, and do them."""
     from hard.service import ServiceError, done  # noqa: PLC0415
 
     if not dry_run and os.geteuid() != 0:
         fail(f"this needs root: sudo {' '.join([sys.argv[0], *sys.argv[1:]])}")
     if not steps:
         typer.echo("nothing to do", err=True)
+    for step in steps:
+        typer.echo(f"{step.what}: {step.shown}", err=not dry_run)
     if dry_run:
-        for step in steps:
-            typer.echo(f"{step.what}: {step.shown}")
         return
+    if ask is not None:
+        typer.confirm(ask, abort=True, err=True)
     try:
-        done(steps, lambda step: typer.echo(f"{step.what}: {step.shown}", err=True))
+        done(steps, lambda step: typer.echo(f"... {step.what}", err=True))
     except ServiceError as error:
         fail(error)
