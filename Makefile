@@ -35,12 +35,12 @@ SAMPLE := tests/data/day.csv
 SAMPLE_SCRIPT := standing:12 walking:30 sitting:25 running:20 walking:25 standing:10
 
 # Makes the environment of $@ and installs the checkout in it with the extras $(2).  Pip writes the
-# script `hard` last, so its presence says that all went well.
+# script `hard` last, so its presence says that all went well; bytecode is left to what is imported.
 define environment
 @$(MAKE) --silent --no-print-directory python >/dev/null
 @echo "setting up $(@D:/bin=) (this takes a while the first time)" >&2
 @"$(1)" -m venv --clear $(@D:/bin=)
-@$(@D)/python -m pip install --quiet --editable '.$(2)'
+@$(@D)/python -m pip install --quiet --no-compile --editable '.$(2)'
 endef
 
 help: ## list the targets
