@@ -390,7 +390,8 @@ class Conditioner:
         if rate_hz < self._wanted.min_rate_hz * _RATE_TOLERANCE:
             return (
                 f"{sensor} comes at {rate_hz:.1f} Hz, the model needs at least "
-                f"{self._wanted.min_rate_hz:g} Hz: raise the sender's sampling rate"
+                f"{self._wanted.min_rate_hz:g} Hz: raise the sender's sampling rate, or correct it "
+                "where it is stated (rate_hz, --rate)"
             )
         stated_hz = self._stated_hz.get(sensor, rate_hz)
         if not 1 / _STATED_TOLERANCE <= rate_hz / stated_hz <= _STATED_TOLERANCE:
@@ -550,11 +551,13 @@ def _judge_gravity(x: NDArray[np.float64]) -> str | None:
     norms = np.linalg.norm(x, axis=1)
     norm = float(np.median(norms))
     found = f"the resting norm is {norm:.3g} m/s² where gravity is 9.81"
+    likely = None
     if mean > _MOST or norm > _MOST:
-        return f"wrong unit: {found}: the data are likely m/s² declared as g"
-    if 0.6 <= mean <= 1.4 and norm <= 3:
-        declare = "declare that (accel_unit, --accel-unit)"
-        return f"wrong unit: {found}: the data are likely in g; {declare}"
+        likely = "m/s² declared as g; correct"
+    elif 0.6 <= mean <= 1.4 and norm <= 3:
+        likely = "in g; declare"
+    if likely is not None:
+        return f"wrong unit: {found}: the data are likely {likely} that (accel_unit, --accel-unit)"
     if mean < MIN_STEADY_M_S2 and norm < 6:
         return f"{found}: {_NO_GRAVITY}"
     if mean < MIN_STEADY_M_S2 and not (norm < 13 and norms.std() < _TUMBLES * norm):

@@ -345,10 +345,11 @@ class Pipeline:
         return ended
 
     def _make_room(self) -> list[Event]:
-        """Evict the streams that have been silent longest while there are too many."""
+        """Evict while there are too many: those without a bout first, the silent longest first."""
         events = []
         while len(self._streams) >= self._max_streams:
-            name = next(iter(self._streams))
+            idle = (s for s, at in self._streams.items() if at.decision.last_evidence_ns is None)
+            name = next(idle, None) or next(iter(self._streams))
             self._evicting(name)
             events += self.evict(name)
         return events

@@ -316,6 +316,17 @@ def test_the_stream_silent_longest_is_evicted_and_its_bout_closed():
         check_events([e for e in events if e.stream == name], LABELS)
 
 
+def test_strangers_without_a_bout_make_room_before_one_who_has_one():
+    pipe = pipeline(max_streams=3)
+    t, x = moving(30)
+    events = pipe.feed(batches(t[:1000], x[:1000], stream="a"))
+    for i in range(20):
+        events += pipe.feed(batches(*moving(0.2), stream=f"s{i}"))
+    events += pipe.feed(batches(t[1000:], x[1000:], stream="a"))
+    assert pipe.counts["evicted"] == 18
+    assert "evicted" not in {e.reason for e in events if e.stream == "a"}
+
+
 def test_who_makes_room_is_told_before_and_an_eviction_asked_for_is_the_same():
     told, (t, x) = [], moving(10)
     pipe, asked = pipeline(max_streams=1, evicting=told.append), pipeline()
