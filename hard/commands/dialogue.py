@@ -118,7 +118,7 @@ class _Talk:
         """Return the answers, and what failed of what was tried with them."""
         while True:
             setup = self.answers()
-            failed = self.tried(setup) if self._given.test else []
+            failed = self.tried(setup) if self._given.test else self.told(setup)
             if not (failed and self._at_terminal) or self._given.yes:
                 return setup, failed
             if not typer.confirm("Answer again?  Enter keeps an answer", default=True, err=True):
@@ -322,15 +322,20 @@ class _Talk:
             failed = self._probed("sinks", "home", setup.sink(), setup.node, _PROBE_S)
             if failed and setup.sender.needs_broker:
                 return failed
-        _say(f"\n{setup.sender.title}")
-        for line in self._steps(setup):
-            _say(f"  {line}")
+        failed += self.told(setup)
         wait_s = self._given.wait_s or (_PATIENT_S if self._at_terminal else _BRIEF_S)
         if not setup.sender.is_phone and setup.sender.plugin != "mqtt":
             wait_s = min(wait_s, _PROBE_S)
         elif self._at_terminal:
             _say(f"  waiting for it, up to {wait_s:g} s; Enter goes on without")
         return failed + self._probed("sources", "phone", setup.source(), setup.node, wait_s)
+
+    def told(self, setup: Setup) -> list[str]:
+        """Say what is to be set at the sensor; nothing of that can fail."""
+        _say(f"\n{setup.sender.title}")
+        for line in self._steps(setup):
+            _say(f"  {line}")
+        return []
 
     def _probed(
         self, group: Any, name: str, table: Mapping[str, Any], node: str, timeout_s: float

@@ -116,6 +116,7 @@ def test_a_broker_that_is_away_is_told_and_written_only_when_asked(tmp_path, bro
     assert (done.returncode, names(tmp_path)) == (1, ["hard.toml"])
     done = hard(*phone(broker, "--no-test", "--force"), folder=tmp_path, typed="")
     assert (done.returncode, done.stdout) == (0, "hard.toml: written\n")
+    assert "In Sensor Logger: Settings, Data Streaming" in done.stderr
 
 
 def test_a_sensor_at_a_serial_port_is_listened_to(tmp_path):
