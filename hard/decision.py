@@ -87,7 +87,9 @@ class DecisionSettings(BaseModel):
         default={}, description="`enter` of single activities, by name; with hmm downstairs: 0.9"
     )
     exit_at: dict[str, Probability] = Field(
-        default={}, description="`exit` of single activities, by name; with hmm walking: 0.01"
+        default={},
+        description="`exit` of single activities, by name; with hmm walking: 0.01, for stairs down "
+        "0.001",
     )
     min_dwell_s: float = Field(
         default=0.0, ge=0, le=600, description="how long another must lead before it takes over"
@@ -488,7 +490,7 @@ class Decision:
         if self._bout is None or self._bout == self._off_body:
             return self._best(posterior, self._unknown)
         best = self._best(posterior, self._bout)
-        return best if posterior[self._bout] < self._exit_below[self._bout] else self._bout
+        return best if posterior[self._bout] < self._exit_below[self._bout][best] else self._bout
 
     def _best(self, posterior: list[float], otherwise: int) -> int:
         """Return the most likely state if that is likely enough to begin."""
@@ -682,11 +684,18 @@ class Decision:
 
 _DOWNSTAIRS_ENTER: Final = 0.9
 _WALKING_EXIT: Final = 0.01
-"""A stretch of a walk is taken for stairs, and surely, more often than there are stairs."""
+_WALKING_EXIT_DOWNSTAIRS: Final = 0.001
+"""A stretch of a walk is taken for stairs, and surely, more often than there are stairs.
+
+There are people whose walk a model takes for downstairs for many windows on end; a walk so goes on
+until next to nothing speaks for it.  At a third of this, real stairs are missed.
+"""
 
 
-def _thresholds(card: ModelCard, settings: DecisionSettings) -> tuple[list[float], list[float]]:
-    """Return by state what it needs to begin and below what it may end."""
+def _thresholds(
+    card: ModelCard, settings: DecisionSettings
+) -> tuple[list[float], list[list[float]]]:
+    """Return by state what it needs to begin, and below what it may end for which other state."""
     states = [*card.states, UNKNOWN]
     enter, leave = dict.fromkeys(states, settings.enter), dict.fromkeys(states, settings.exit)
     if settings.smoothing == "hmm":
@@ -695,7 +704,10 @@ def _thresholds(card: ModelCard, settings: DecisionSettings) -> tuple[list[float
     enter |= settings.enter_at
     leave |= settings.exit_at
     needed = [max(enter[state], card.thresholds.get(state, 0.0)) for state in states]
-    return needed, [leave[state] for state in states]
+    below = {state: dict.fromkeys(states, leave[state]) for state in states}
+    if settings.smoothing == "hmm" and "walking" in below and "walking" not in settings.exit_at:
+        below["walking"]["downstairs"] = min(settings.exit, _WALKING_EXIT_DOWNSTAIRS)
+    return needed, [[below[state][other] for other in states] for state in states]
 
 
 def _smoother(card: ModelCard, settings: DecisionSettings) -> Smoother:

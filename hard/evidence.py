@@ -46,8 +46,9 @@ class Evidence:
     """Weighs the windows of one stream, in order.
 
     A body is never as still as a table: while the spread of acceleration has not varied for 13 s,
-    and at first until it has, a window that speaks for a posture speaks for `still`.  What stays
-    within a half for `off_body_after_s` lies somewhere, at the noise floor of its own sensor.
+    and at first, as after motion unlike any known, until it has, a window that speaks for a posture
+    speaks for `still`: nobody may have it any more.  What stays within a half for
+    `off_body_after_s` lies somewhere, at the noise floor of its own sensor.
     """
 
     def __init__(
@@ -83,7 +84,9 @@ class Evidence:
         likelihood[:, -1] = _UNSAID
         gates: list[Gate | None] = [None] * len(probs)
         if novelty is not None and self._still is not None:
-            self._doubt_postures(likelihood, np.flatnonzero(self._are_flat(novelty.spread)), gates)
+            strange = (novelty.distance > self._novelty) & (novelty.spread > _QUIET_M_S2)
+            flat = self._are_flat(novelty.spread, strange)
+            self._doubt_postures(likelihood, np.flatnonzero(flat), gates)
         unsure = likelihood.max(axis=1) < self._unknown_below
         if novelty is None:
             said = unsure
@@ -114,18 +117,29 @@ class Evidence:
                 likelihood[i, self._still] += resting
                 likelihood[i, self._postures] = 0.0
 
-    def _are_flat(self, spreads: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Tell which windows nothing moves; what once lay flat has to move visibly."""
-        held = np.concatenate((self._spreads, spreads))
-        around = np.lib.stride_tricks.sliding_window_view(held, len(self._spreads) + 1)
+    def _are_flat(
+        self, spreads: NDArray[np.float64], strange: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Tell which windows nothing moves; what once lay flat has to move visibly.
+
+        What was before a `strange` window is forgotten, and that window too.
+        """
+        held, n = np.concatenate((self._spreads, spreads)), len(self._spreads)
+        around = np.lib.stride_tricks.sliding_window_view(held, n + 1)
+        if strange.any():
+            last = np.maximum.accumulate(np.where(strange, np.arange(len(strange)), -n - 1))
+            place = np.arange(len(strange))[:, None] + np.arange(-n, 1)
+            around = np.where(place > last[:, None], around, np.nan)
+            held[: last[-1] + n + 1] = np.nan
         high, low = np.fmax.reduce(around, axis=1), np.fmin.reduce(around, axis=1)
         settled = ~np.isnan(around[:, 0])
         quiet = high <= _QUIET_M_S2
         stays = (quiet & (high <= _MOVED_RATIO * low)).tolist()
         begins = (quiet & settled & (high <= _FLAT_RATIO * low)).tolist()
         flat = np.zeros(len(spreads), bool)
-        for i, (stay, begin) in enumerate(zip(stays, begins, strict=True)):
-            flat[i] = self._flat = stay if self._flat else begin
+        for i, (stay, begin, odd) in enumerate(zip(stays, begins, strange.tolist(), strict=True)):
+            flat[i] = stay if self._flat else begin
+            self._flat = bool(flat[i]) or odd
         self._spreads = held[len(spreads) :]
         return flat
 

@@ -288,6 +288,26 @@ def test_an_activity_may_have_thresholds_of_its_own():
     assert "<rest" not in kinds(sticky.update(predictions(words)))
 
 
+@pytest.mark.parametrize(
+    ("other", "exit_at", "takes_over"),
+    [
+        ("upstairs", {}, True),
+        ("downstairs", {}, False),
+        ("downstairs", {"walking": 0.01}, True),
+    ],
+)
+def test_a_walk_holds_longer_against_stairs_down(other, exit_at, takes_over):
+    labels = ("walking", "upstairs", "downstairs")
+    card = ModelCard.model_validate(card_fields(labels=labels))
+    spoken = {"walking": [0.98, 0.01, 0.01], other: [0.02] * 3}
+    spoken[other][labels.index(other)] = 0.96
+    walk_then_other = [spoken["walking"]] * 10 + [spoken[other]] * 10
+    events = decision(card, exit_at=exit_at).update(predictions(walk_then_other))
+    assert ("<walking" in kinds(events)) == takes_over
+    surely = [spoken["walking"]] * 10 + [np.where(np.array(spoken[other]) > 0.5, 1.0, 0.0)] * 4
+    assert f">{other}" in kinds(decision(card, exit_at=exit_at).update(predictions(surely)))
+
+
 def test_what_the_configuration_does_not_set_is_the_cards_to_say():
     card = ModelCard.model_validate({**card_fields(), "decision": {"enter": 0.99}})
     words = predictions(said("walk walk walk"))
@@ -453,6 +473,25 @@ def test_what_breathes_is_a_posture():
     events = decision(RESTING_CARD).update(lying(said("rest " * 60), spread))
     assert "<rest" not in kinds(events)
     assert ">rest" in kinds(events)
+
+
+@pytest.mark.parametrize("cuts", [[], [9], [10, 11, 12, 20]])
+@pytest.mark.parametrize(
+    ("distance", "afterwards"), [(0.5, [">rest", "<rest", ">still"]), (5.0, [">still"])]
+)
+def test_what_is_put_down_after_strange_motion_is_no_posture(distance, afterwards, cuts):
+    # Ten windows of motion, and then nothing that moves, at another level than before.
+    spread = np.repeat([0.2, 3.0, 0.05], [20, 10, 30])
+    told = lying(said("rest " * 20 + "walk " * 10 + "rest " * 30), spread)
+    novelty = replace(told.novelty, distance=np.where(spread > 1, distance, 0.5))
+    told, decided, events = replace(told, novelty=novelty), decision(RESTING_CARD), []
+    for part in np.split(np.arange(60), cuts):
+        cut = slice(int(part[0]), int(part[-1]) + 1)
+        one = predictions(told.probs[cut], FIRST_NS + cut.start * STRIDE_NS, run_start=FIRST_NS)
+        events += decided.update(replace(one, novelty=told.novelty.part(cut)))
+    entered = kinds(events)
+    moved = entered.index(">still", 2) if distance > 1 else entered.index("<walk") + 1
+    assert entered[moved:] == afterwards
 
 
 def test_what_lies_for_ten_minutes_is_off_the_body_until_it_moves():

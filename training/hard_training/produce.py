@@ -284,6 +284,7 @@ def _draft(
         parameters=fitted.model.count_params(),
         temperature=fitted.temperature,
         transitions=parts.transitions,
+        decision=recipe.decision,
         usual=parts.usual,
         sha256="0" * 64,
         golden=Golden(window=nothing, output=(0.0,) * len(labels)),

@@ -28,9 +28,10 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from hard.card import Channel, ModelInput
+from hard.decision import DecisionSettings
 from hard_training.augmentation import Augmentation  # noqa: TC001 - pydantic evaluates it
 from hard_training.front import NEED_UPRIGHT, ChannelSet
 from hard_training.models import ARCHITECTURES
@@ -107,7 +108,8 @@ class Recipe(_Strict):
     """All that one model depends on, but the data.
 
     `labels` empty: those of the first data set; `augmentation` None: that of the first data set's
-    placement, reduced to what the upright frame leaves open where that is the frame.
+    placement, reduced to what the upright frame leaves open where that is the frame; `decision`
+    goes into the card: the defaults of `[decision]` that suit this model.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
@@ -120,6 +122,13 @@ class Recipe(_Strict):
     seed: int = Field(default=0, ge=0)
     network: Network = Network()
     augmentation: Augmentation | None = None
+    decision: dict[str, float] = {}
+
+    @field_validator("decision")
+    @classmethod
+    def _check_decision(cls, decision: dict[str, float]) -> dict[str, float]:
+        DecisionSettings.model_validate(decision)
+        return decision
 
     @model_validator(mode="after")
     def _check(self) -> Self:

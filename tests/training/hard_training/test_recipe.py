@@ -1,5 +1,6 @@
 import pytest
 
+from hard.card import ModelCard, bundled
 from hard_training.augmentation import Augmentation
 from hard_training.datasets import data_set_named
 from hard_training.recipe import (
@@ -62,6 +63,8 @@ def test_a_recipe_written_out_is_read_as_the_same(written):
             'network.front: tilt: +z taken for up needs frame = "upright"',
         ),
         (PLAIN + 'seed = "1"\n', "seed: "),
+        (PLAIN + "[decision]\nbout = 10.0\n", "decision.bout: "),
+        (PLAIN + "[decision]\nbout_s = 0.1\n", "decision.bout_s: "),
         (PLAIN + "[sweep]\nseed = 3\n", "sweep.seed: must be a list"),
         (PLAIN + '[sweep]\n"augmentation.gain" = [0.1]\n', "there is no table [augmentation]"),
         (PLAIN + '[sweep]\n"network.lr" = [0.1]\n', "network.lr: "),
@@ -103,6 +106,12 @@ def test_a_bundled_recipe_makes_the_model_of_its_name_from_data_of_its_placement
     assert name != recipe.placement or recipe.frame == "device"
     assert not name.endswith("-upright") or recipe.frame == "upright"
     assert recipe.placement in data_set_named(recipe.data_sets[0]).placements
+
+
+@pytest.mark.parametrize("name", bundled())
+def test_a_bundled_card_decides_as_its_recipe_says(name):
+    card, _ = ModelCard.load(name)
+    assert card.decision == load_recipe(bundled_recipes()[name]).decision
 
 
 def test_recipes_that_differ_have_other_digests():
