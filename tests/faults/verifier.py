@@ -124,7 +124,14 @@ def account(path, verifier, patience_s=10.0, *, forgotten=False):
     events = logged(path)
     expected = {event.id: event for event in events}
     assert len(expected) == len(events), "two events of the log share an id"
-    until(lambda: expected.keys() <= verifier.ids() or _quiet(verifier, patience_s), 60.0)
+    # The durable session may still be behind the listener.
+    until(
+        lambda: (
+            (len(verifier.seen) >= len(events) and expected.keys() <= verifier.ids())
+            or _quiet(verifier, patience_s)
+        ),
+        60.0,
+    )
     seen = list(verifier.seen)
     first = {}
     for stream, seq, event_id, _ in seen:
