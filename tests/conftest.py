@@ -1,6 +1,7 @@
 """What several parts of the suite share."""
 
 import os
+import signal
 import socket
 from pathlib import Path
 
@@ -9,6 +10,10 @@ from hypothesis import settings
 
 settings.register_profile("whatever the load", deadline=None)
 settings.load_profile("whatever the load")
+
+# A shell's background job ignores Ctrl-C, and so would every command that is interrupted here.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
