@@ -308,7 +308,7 @@ class Settings(_Table):
         return {
             "node": self.hard.node,
             "model": card.identity,
-            "decision": self.decision.model_dump(mode="json"),
+            "decision": self.decision.model_dump(mode="json", exclude_unset=True),
         }
 
     def model_for(self, stream: str) -> str:
