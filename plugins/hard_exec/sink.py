@@ -1,4 +1,7 @@
-"""`ExecSink`: what a program is given, when an event counts as delivered, when it is given up."""
+"""`ExecSink`: what a program is given, when an event counts as delivered, when it is given up.
+
+How long to wait before a restart is the runtime's; how many there may be is the sink's.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +26,14 @@ _SHOWN_BYTES: Final = 500
 
 
 class ExecSinkConfig(PluginConfig):
-    """Which program, and whether it answers."""
+    """Which program, whether it answers, how often it may be started again."""
 
     command: list[str] = Field(min_length=1)
     ack: bool = False
     ack_timeout_s: float = Field(30.0, gt=0, le=3600)
     grace_s: float = Field(1.0, ge=0, le=5)
+    max_restarts: int = Field(5, ge=0, le=1000)
+    restart_window_s: float = Field(300.0, gt=0, le=86400)
 
 
 class ExecSink(Sink[ExecSinkConfig]):
@@ -49,11 +54,14 @@ class ExecSink(Sink[ExecSinkConfig]):
         self._waiting: dict[int, tuple[float, Confirm]] = {}  # seq -> written when, whom to tell
         self._minute_s = 0.0
         self._said = 0
+        self._window_end_s = 0.0
+        self._starts = 0  # in this window
 
     def open(self) -> None:
-        """Start the program; raise `SinkUnavailable` where it can't be, or ends at once."""
+        """Start the program; raise `SinkUnavailable` where it can't, may not, or ends at once."""
         command = self.config.command
         self._waiting.clear()
+        self._spend_start()
         try:
             answered = self._answered if self.config.ack else None
             self._child = Child(self.name, command, self._heard, answered)
@@ -121,6 +129,24 @@ class ExecSink(Sink[ExecSinkConfig]):
             )
         else:
             yield Stage("program", True, found)
+
+    def _spend_start(self) -> None:
+        """Take a start out of the window's budget; raise `SinkUnavailable` while it is used up."""
+        config, now_s = self.config, time.monotonic()
+        if now_s >= self._window_end_s:
+            self._window_end_s = now_s + config.restart_window_s
+            self._starts, self.trouble = 0, None
+        if self._starts <= config.max_restarts:
+            self._starts += 1
+            return
+        if self.trouble is None:
+            self.counts["budget_used_up"] += 1
+            self.trouble = (
+                f"failed: {config.command[0]!r} was started again {config.max_restarts} times "
+                f"within {config.restart_window_s:g} s: it is left alone until they are over, and "
+                "the events wait; what it said stands in this log"
+            )
+        raise SinkUnavailable(self.trouble)  # in the same words: it is the same outage
 
     def _running(self) -> Child:
         if self._child is None:

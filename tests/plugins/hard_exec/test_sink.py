@@ -4,12 +4,14 @@ import subprocess
 import sys
 import time
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 import hard_exec
 from hard.api import SinkUnavailable
+from hard.eventlog import EventLog
 from hard.testing import check_sink, sample_events
 from hard_exec import ExecSink
 
@@ -146,6 +148,75 @@ def test_a_program_that_ends_at_once_never_seems_to_be_there():
         sink.open()
 
     assert "it ended with code 1" in unavailable(open_again)
+    sink.close()
+
+
+# Broken, it notes its start and ends at once; mended, it keeps what it is given and answers.
+MENDED_LATER = r"""
+printf x >> "$0/starts"
+[ -e "$0/mended" ] || exit 1
+tee -a "$0/got" | sed -un 's/.*"seq":\([0-9]*\),.*/\1/p'
+"""
+
+
+def mended_later(folder, **config):
+    return sink_of("sh", "-c", MENDED_LATER, folder, ack=True, **config)
+
+
+def test_the_budget_of_restarts_is_kept_and_the_events_wait_until_it_is_whole_again(tmp_path):
+    window_s = 3.0
+    sink = mended_later(tmp_path, max_restarts=2, restart_window_s=window_s)
+    log = EventLog(tmp_path / "events.db")
+    cursor = log.cursor("own", "oldest")
+    log.append(sample_events(10))
+    assert log.flush(PATIENCE_S)
+    began_s, reasons = time.monotonic(), []
+
+    def delivered():
+        """Make an attempt as the sink's thread does, but for the pause before the next."""
+        cursor.rewind()
+        try:
+            sink.open()
+            sink.write(cursor.read(100), cursor.confirm)
+            return until(lambda: sink.check() or cursor.backlog == 0)
+        except SinkUnavailable as error:
+            reasons.append(str(error))
+            return False
+        finally:
+            sink.close()
+
+    while sink.trouble is None:
+        assert not delivered()
+    assert (tmp_path / "starts").read_text() == "xxx"
+    assert cursor.backlog == 10
+    assert "failed: 'sh' was started again 2 times within 3 s: it is left alone" in sink.trouble
+    (tmp_path / "mended").touch()
+    until(delivered)
+    assert time.monotonic() >= began_s + window_s
+    assert (tmp_path / "starts").read_text() == "xxxx"
+    assert sink.trouble is None
+    assert sink.counts["budget_used_up"] == 1
+    assert len(set(reasons[3:])) == 1  # in the same words, which are logged once
+    got = [json.loads(line)["seq"] for line in (tmp_path / "got").read_text().splitlines()]
+    assert got == list(range(1, 11))
+    log.close()
+
+
+def test_a_program_that_ends_now_and_then_has_its_budget_again_in_the_next_window(tmp_path):
+    (tmp_path / "mended").touch()
+    sink = mended_later(tmp_path, max_restarts=1, restart_window_s=2.0)
+    for _ in range(2):
+        sink.open()
+        sink.close()
+    assert "left alone" in unavailable(sink.open)
+
+    def opened_again():
+        with suppress(SinkUnavailable):
+            sink.open()
+            return True
+
+    until(opened_again)
+    assert sink.trouble is None
     sink.close()
 
 
