@@ -566,6 +566,12 @@ class Source(_Plugin[ConfigT]):
         Called from another thread than `run`'s.  For sources that keep what it showed before.
         """
 
+    def expect(self, streams: Sequence[str]) -> None:
+        """Learn which streams are known from before, the latest first.  Optional.
+
+        Called once, before `run`.  For sources that anyone can send to: these come in first.
+        """
+
     @abstractmethod
     def run(self, emit: Emit, stop: Stop) -> None:
         """Read until `stop` is set (notice it within 0.5 s) or the data ends, then release all.

@@ -75,6 +75,7 @@ MAX_QUEUED = 10_000
 GROUP_S = 0.1
 GROUP_ROWS = 50
 BATCH_ROWS = 1_000
+LAST_EVENTS = 10_000
 RETRY_S = 1.0
 LAZY_S = 60.0
 PRUNE_S = 3600.0
@@ -244,6 +245,17 @@ class EventLog:
                 self.counts["bad_states"] += 1
                 _log.warning("stream %r: what was known of it can't be used: %s", stream, error)
         return found
+
+    def streams(self) -> list[str]:
+        """Return the streams of the last events, the latest first; those of open bouts are first.
+
+        For a run that a kill or a stop ended closed them last.  Raises `EventLogError` as `read`
+        does.
+        """
+        rows = self._query(
+            "SELECT body ->> '$.stream' FROM events ORDER BY seq DESC LIMIT ?", (LAST_EVENTS,)
+        )
+        return list(dict.fromkeys(stream for (stream,) in rows))
 
     def count(self, after_seq: int, last_seq: int, stream: str | None = None) -> int:
         """Return how many events are numbered so, of one stream or of all."""

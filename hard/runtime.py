@@ -177,7 +177,10 @@ class Runtime:
 
     def _run_source(self, source: Source[Any]) -> SourceThread:
         source.ask = self.commands.obey
-        return SourceThread(source, self._inbox.put, self._look)
+        thread = SourceThread(source, self._inbox.put, self._look)
+        with contextlib.suppress(EventLogError):  # which the log tells by itself
+            thread.expect(self._log.streams())
+        return thread
 
     def _run_sink(self, sink: Sink[Any]) -> SinkThread:
         start: Literal["now", "oldest"] = "now"

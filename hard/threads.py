@@ -21,7 +21,7 @@ from hard.eventlog import EventLogError
 from hard.inbox import MAX_STREAMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from hard.api import Description, StreamState
     from hard.debugging import WindowBoard
@@ -243,6 +243,13 @@ class SourceThread(PluginThread):
     def abandon(self) -> None:
         """Ignore what the source, which does not stop, emits from now on."""
         self._put = lambda _: None
+
+    def expect(self, streams: Sequence[str]) -> None:
+        """Tell the source which streams are known from before; before `start`."""
+        try:
+            self._source.expect(streams)
+        except Exception:  # noqa: BLE001 - a plugin's bug must not keep the others from starting
+            _log.exception("%s: a bug: it could not be told which streams are known", self.name)
 
     def clock_set(self) -> None:
         """Tell the source that this machine's clock was set, from any thread."""

@@ -37,6 +37,8 @@ class AdmissionConfig(PluginConfig):
 class Admission:
     """Knows the streams that were admitted: at most `max_streams`, idle ones make room.
 
+    So do strangers for those that are known from before, or a flood of names at a restart would
+    lock them out.
     `max_rate_hz` is the mean number of samples a second, of all sensors together, over 30 s.
     """
 
@@ -49,6 +51,11 @@ class Admission:
         self._idle_after_s = idle_after_s
         # stream -> when it last sent, how many samples it may send at once; the idlest first
         self._streams: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._ranks: dict[str, int] = {}  # of those known from before: the latest is 0
+
+    def expect(self, streams: Sequence[str]) -> None:
+        """Let these come in before others, the first of them first."""
+        self._ranks = {stream: rank for rank, stream in enumerate(streams)}
 
     def admit(self, stream: str, n_samples: int, now_s: float) -> None:
         """Take note of `n_samples` of `stream`; raise `Refused` if they may not come in.
@@ -81,11 +88,19 @@ class Admission:
         self.require_allowed(stream)
         if len(self._streams) < self._max_streams:
             return
-        idlest, (last_s, _) = next(iter(self._streams.items()))
-        if now_s - last_s < self._idle_after_s:
+        leaving, (last_s, _) = next(iter(self._streams.items()))
+        if now_s - last_s >= self._idle_after_s:
+            del self._streams[leaving]
+            return
+        if stream in self._ranks:
+            leaving = max(self._streams, key=self._rank)  # of strangers the idlest
+        if self._rank(leaving) <= self._rank(stream):
             raise Refused(
                 "too_many_streams",
                 f"stream {stream!r} is beyond max_streams = {self._max_streams}, and none has been "
                 f"idle for {self._idle_after_s:g} s",
             )
-        del self._streams[idlest]
+        del self._streams[leaving]
+
+    def _rank(self, stream: str) -> int:
+        return self._ranks.get(stream, len(self._ranks))

@@ -19,7 +19,7 @@ from hard_formats.names import name_beside, safe_id
 from hard_formats.series import Options, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from hard.api import Emit, Message, Stop
     from hard_formats.messages import Decoded
@@ -64,6 +64,10 @@ class Reception:
         self._skip = skip
         self._admission = config.admission()
         self._devices = Devices(config.max_streams)
+
+    def expect(self, streams: Sequence[str]) -> None:
+        """Let these streams, known from before, come in first (`Source.expect`)."""
+        self._admission.expect(streams)
 
     def take(self, decoding: Callable[[], Decoded], sender: str, now_s: float) -> Decoded | Refused:
         """Return what a message holds and may be emitted, or why it may not; both are counted.

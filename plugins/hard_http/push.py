@@ -28,7 +28,7 @@ from hard_http.server import Answer, Head, Limits, serve
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
     from hard.api import Sensor
@@ -125,6 +125,10 @@ class HttpSource(Source[HttpConfig]):
         super().__init__(name, config, node)
         self.reception = Reception(config, self.skip)
         self._warned = False
+
+    def expect(self, streams: Sequence[str]) -> None:
+        """Let streams that are known from before come in first."""
+        self.reception.expect(streams)
 
     def run(self, emit: Emit, stop: Stop) -> None:
         """Listen until `stop`; raise `SourceUnavailable` when port or token can't be had."""

@@ -28,7 +28,7 @@ from hard_mqtt.topics import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from paho.mqtt.client import MQTTMessage
 
@@ -67,6 +67,10 @@ class MqttSource(Source[MqttSourceConfig]):
         self._joiner = BufferJoiner()
         self._reception = Reception(config, self.skip)
         self._warned = False
+
+    def expect(self, streams: Sequence[str]) -> None:
+        """Let streams that are known from before come in first."""
+        self._reception.expect(streams)
 
     def run(self, emit: Emit, stop: Stop) -> None:
         """Listen until `stop`; raise `SourceUnavailable` when the broker refuses or goes away."""

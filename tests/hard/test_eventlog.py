@@ -520,6 +520,19 @@ def test_a_bout_open_at_a_kill_ends_as_interrupted_at_its_last_evidence(tmp_path
     assert rows(copy, "SELECT * FROM open_bouts") == []
 
 
+def test_streams_are_told_the_latest_first_and_before_them_those_whose_bouts_a_kill_left_open(
+    tmp_path,
+):
+    with opened(tmp_path / "log.db") as log:
+        committed(log, enter(1, "walks"))
+        for n, stream in enumerate(("flood-1", "flood-2", "flood-1")):
+            committed(log, replace(said(n), stream=stream))
+        assert log.streams() == ["flood-1", "flood-2", "walks"]
+        copy = copied(tmp_path / "log.db", tmp_path / "copy")
+    with opened(copy) as log:
+        assert log.streams() == ["walks", "flood-1", "flood-2"]
+
+
 def test_evidence_never_moves_back_and_never_ends_a_bout_before_its_onset(tmp_path):
     path = tmp_path / "log.db"
     with opened(path) as log:

@@ -372,6 +372,36 @@ def test_a_sys_exit_in_a_plugin_does_not_go_unseen(path):
 # -- the pipeline's thread -------------------------------------------------------------------
 
 
+class Expecting(Played):
+    """Remembers which streams it was told of."""
+
+    def expect(self, streams):
+        self.expected = streams
+
+
+def test_a_source_is_told_which_streams_an_earlier_run_knew_before_it_runs(path):
+    first = Expecting("phones", emits("phone-1", 1))
+    with Running(path, [first]) as running:
+        running.ended()
+    assert first.expected == []
+    second = Expecting("phones", lambda *_: second.seen.append(second.expected))
+    second.seen = []
+    with Running(path, [second]) as running:
+        running.ended()
+    assert second.seen == [["phone-1"]]
+
+
+def test_a_source_that_breaks_where_it_is_told_so_runs_all_the_same(path, caplog):
+    class Broken(Played):
+        def expect(self, _):
+            raise ZeroDivisionError
+
+    with Running(path, [Broken("phones", emits("phone-1", 1))]) as running:
+        assert running.ended() == 0
+    assert "phones: a bug: it could not be told which streams are known" in caplog.text
+    assert {each.stream for each in running.kept()} == {"phone-1"}
+
+
 def test_the_pipeline_is_told_once_of_each_silence(path):
     pipeline = Decider()
 

@@ -28,6 +28,26 @@ def test_an_idle_stream_makes_room_for_another():
     assert refused(admission, "b", 1, 62.0) == "too_many_streams"
 
 
+def test_a_stream_that_is_known_from_before_takes_a_strangers_place():
+    admission = Admission(["*"], 2, 100.0, 60.0)
+    admission.expect(["a", "b", "long-ago"])
+    admission.admit("flood-1", 1, 0.0)
+    admission.admit("flood-2", 1, 1.0)
+    admission.admit("a", 1, 2.0)  # in place of flood-1, the idlest
+    admission.admit("long-ago", 1, 3.0)
+    assert refused(admission, "flood-1", 1, 4.0) == "too_many_streams"
+    admission.admit("b", 1, 5.0)  # in place of the one known less lately
+    assert refused(admission, "long-ago", 1, 6.0) == "too_many_streams"
+    for stream in ("a", "b"):
+        admission.admit(stream, 1, 7.0)
+
+
+def test_a_known_stream_must_be_allowed_all_the_same():
+    admission = Admission(["wrist-*"], 10, 100.0, 60.0)
+    admission.expect(["phone-1"])
+    assert refused(admission, "phone-1", 1, 0.0) == "not_allowed"
+
+
 def test_a_stream_is_held_to_its_rate_over_some_seconds():
     admission = Admission(["*"], 10, 100.0, 60.0)
     dropped = 0

@@ -195,6 +195,17 @@ def test_streams_are_limited_to_those_allowed_and_in_number(broker, watcher):
     assert source.counts == {"not_allowed": 1, "too_many_streams": 1}
 
 
+def test_streams_known_from_before_come_in_though_strangers_have_all_places(broker, watcher):
+    source = source_of(broker, max_streams=2)
+    source.expect(["wrist-1", "wrist-2"])
+    with running(source, watcher) as run:
+        for stream in ("flood-1", "wrist-1", "wrist-2", "flood-1", "wrist-1"):
+            watcher.publish("sensor-logger", gyro(stream))
+        came = [run.next()[0].stream for _ in range(4)]
+    assert came == ["flood-1", "wrist-1", "wrist-2", "wrist-1"]
+    assert source.counts["too_many_streams"] == 1
+
+
 def test_a_stream_that_is_too_fast_is_held_to_its_rate(broker, watcher):
     source = source_of(broker, max_rate_hz=1.0)
     with running(source, watcher) as run:
