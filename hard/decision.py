@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import asdict, dataclass
-from itertools import pairwise, starmap
+from itertools import pairwise, repeat, starmap
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 import numpy as np
@@ -172,21 +172,28 @@ class Explained:
         return {**asdict(self), **figures}
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Weighed:
+    """Windows that came at a time, by row: seldom asked for, so not taken apart."""
+
+    t_start: NDArray[np.int64]
+    probs: NDArray[np.float64]
+    likelihood: NDArray[np.float64]
+    gates: list[Gate | None]
+    novelty: Novelty | None
+
+
 @dataclass(slots=True)
 class _Seen:
     """A window that waits for its posterior; it speaks for [begin, end), ns."""
 
     begin: int
     end: int
-    t_start: int
     t_end: int
     coverage: float
     spread: float | None
-    probs: list[float]
-    likelihood: list[float]
-    gate: Gate | None
-    distance: float
-    turn: float
+    row: int
+    weighed: _Weighed
 
 
 def _rounded(value: float) -> float | None:
@@ -359,15 +366,11 @@ class Decision:
         rows = zip(
             np.maximum(begin, self._left_ns).tolist(),
             (middle + half).tolist(),
-            t_start.tolist(),
             t_end.tolist(),
             windows.coverage[part].tolist(),
             (None,) * n if novelty is None else novelty.spread.tolist(),
-            batch.probs[part].tolist(),
-            likelihood.tolist(),
-            gates,
-            (0.0,) * n if novelty is None else novelty.distance.tolist(),
-            (0.0,) * n if novelty is None else novelty.turn.tolist(),
+            range(n),
+            repeat(_Weighed(t_start, batch.probs[part], likelihood, gates, novelty), n),
             strict=True,
         )
         return list(starmap(_Seen, rows)), likelihood
@@ -467,7 +470,7 @@ class Decision:
         for seen in reversed(self._recent):
             if seen.begin <= earliest:
                 break
-            likelihood = seen.likelihood
+            likelihood = seen.weighed.likelihood[seen.row].tolist()
             total += math.log(max(likelihood[chosen], LEAST) / max(likelihood[self._bout], LEAST))
             if total > best:
                 best, onset = total, seen.begin
@@ -666,15 +669,17 @@ class Decision:
             return
         bout = None if self._bout is None else self._labels[self._bout]
         for one, posterior in zip(seen, posteriors.tolist(), strict=True):
+            weighed, row = one.weighed, one.row
+            novelty = weighed.novelty
             self._explain(
                 Explained(
                     stream=self._stream,
-                    t_start=one.t_start,
+                    t_start=int(weighed.t_start[row]),
                     t_end=one.t_end,
-                    probs=self._probs(one.probs),
-                    gate=one.gate,
-                    distance=one.distance,
-                    turn=one.turn,
+                    probs=self._probs(weighed.probs[row].tolist()),
+                    gate=weighed.gates[row],
+                    distance=0.0 if novelty is None else float(novelty.distance[row]),
+                    turn=0.0 if novelty is None else float(novelty.turn[row]),
                     posterior=self._probs(posterior),
                     chosen=self._labels[chosen],
                     bout=bout,

@@ -115,8 +115,8 @@ def _spread_and_roughness(
 
 def _mean(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the mean of each row, [..., n]."""
-    means: NDArray[np.float32] = np.add.reduce(rows, axis=-1) / np.float32(rows.shape[-1])
-    return means
+    sums: NDArray[np.float32] = np.einsum("...i->...", rows)  # faster than add.reduce
+    return sums / np.float32(rows.shape[-1])
 
 
 def _mean_square(rows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -160,6 +160,7 @@ class _PlainCsv:
                 if rows.labels is not None:
                     message += changes(self.stream, t, rows.labels, label)
                     label = [label, *rows.labels][-1]
+                del read, rows, values  # what comes next needs the room
                 yield message
 
     def _in_range(self, rows: Rows, skip: Skip) -> Rows:

@@ -51,7 +51,7 @@ __all__ = [
 
 MAX_LINE_BYTES = 64 * 1024
 BLOCK_BYTES = 256 * 1024
-BLOCKS_AT_ONCE = 3
+BLOCKS_AT_ONCE = 4
 """Small blocks are parsed fastest; what comes behind rather takes many rows at a time."""
 LARGEST = 1e30
 """Beyond this a number is no reading; float32 holds 3.4e38, which leaves room for sums."""
@@ -96,14 +96,16 @@ class Rows:
 
 
 def _joined(parts: list[Rows]) -> Rows:
-    """Return the rows of consecutive blocks."""
+    """Return the rows of consecutive blocks, and let go of the parts."""
     labels = [label for part in parts for label in part.labels or ()]
-    return Rows(
+    joined = Rows(
         np.concatenate([part.row for part in parts]),
         np.concatenate([part.t for part in parts]),
         np.concatenate([part.values for part in parts]),
         None if parts[0].labels is None else labels,
     )
+    parts.clear()
+    return joined
 
 
 _Matrix: TypeAlias = tuple["NDArray[np.float64]", tuple[int, int] | None, list[str] | None]
@@ -218,7 +220,6 @@ class CsvFile:
             parts.append(parser.parse(block))
             if len(parts) == BLOCKS_AT_ONCE:
                 yield _joined(parts)
-                parts = []
         if parts:
             yield _joined(parts)
 

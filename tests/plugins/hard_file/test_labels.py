@@ -44,11 +44,11 @@ def test_they_take_the_place_of_labels_in_the_file(tmp_path):
 
 
 def test_they_come_with_the_samples_of_their_time(tmp_path):
-    path = labelled(tmp_path, HEADER + "50000,60000,walking\n", plain(range(200_000)))
+    path = labelled(tmp_path, HEADER + "90000,95000,walking\n", plain(range(200_000)))
     read = Read(path)
-    (at,) = [i for i, b in enumerate(read.batches) if b.t[0] <= 50_000 <= b.t[-1]]
+    (at,) = [i for i, b in enumerate(read.batches) if b.t[0] <= 90_000 <= b.t[-1]]
     assert at > 0
-    assert read.labels == [(50_000, "walking"), (60_000, "")]
+    assert read.labels == [(90_000, "walking"), (95_000, "")]
 
 
 def test_of_a_recording_without_a_date_they_count_from_its_start(tmp_path):

@@ -76,7 +76,7 @@ def test_a_changed_label_is_an_annotation_at_that_samples_time(tmp_path):
 
 
 def test_labels_are_not_repeated_where_one_block_ends_and_the_next_begins(tmp_path):
-    rows = "".join(f"{i},0,0,9.8,{'run' if i >= 9000 else 'walk'}\n" for i in range(90_000))
+    rows = "".join(f"{i},0,0,9.8,{'run' if i >= 9000 else 'walk'}\n" for i in range(120_000))
     recording = open_recording(write(tmp_path, f"t_ns,{XYZ},label\n{rows}"))
     messages = list(recording.messages())
     notes = [part for message in messages for part in message if isinstance(part, Annotation)]

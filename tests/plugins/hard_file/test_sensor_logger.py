@@ -176,8 +176,8 @@ def messages_of(tmp_path, **times):
 
 
 def test_no_sensors_samples_come_behind_anothers(tmp_path):
-    fast = [T0 + i * 5_000_000 for i in range(60_000)]
-    slow = [T0 - 400_000_000 + i * 20_000_000 for i in range(18_000)]
+    fast = [T0 + i * 5_000_000 for i in range(80_000)]
+    slow = [T0 - 400_000_000 + i * 20_000_000 for i in range(23_000)]
     messages = messages_of(tmp_path, TotalAcceleration=fast, Gyroscope=slow)
     assert len(messages) > 4
     for sensor, stamps in (("accel", fast), ("gyro", slow)):
