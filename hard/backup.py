@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from hard.api import NS_PER_S, rfc3339
 from hard.eventfile import (
     EVIDENCE,
+    PARTS,
     EventLogError,
     check_whole,
     claimed,
@@ -49,7 +50,6 @@ MAX_BYTES = 4_000_000_000
 MAX_ABOUT_BYTES = 65_536
 _EVENTS, _ABOUT = "events.db", "about.json"
 _AHEAD = 1_000_000
-_COMPANIONS = ("", "-wal", "-shm", ".lock", EVIDENCE)
 _MAX_NUMBER = 2**62 - 1
 """What is counted on from there still fits SQLite's integers."""
 _UNREADABLE = (
@@ -174,7 +174,7 @@ def _unpack(archive: Path, new: Path) -> None:
 
 def _is_part_of(log: Path, out: Path) -> bool:
     """Tell whether a file is the log or one of its companions, there or not, by any name."""
-    for part in (Path(f"{log}{suffix}") for suffix in _COMPANIONS):
+    for part in (Path(f"{log}{suffix}") for suffix in PARTS):
         if out.resolve() in {part.resolve(), Path(f"{log.resolve()}{part.name[len(log.name) :]}")}:
             return True
         if out.exists() and part.exists() and out.samefile(part):

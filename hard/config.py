@@ -45,6 +45,7 @@ from hard import systemd
 from hard.card import ModelCard, ModelRefused, bundled, installed_card, is_path
 from hard.conditioning import DEVICE_AXES, Axes, turn_of
 from hard.decision import UNKNOWN, DecisionSettings
+from hard.eventfile import PARTS
 from hard.eventrows import Bounds
 from hard.plugins import PluginError, create, explain, file_options
 from hard.recording import Limits
@@ -505,7 +506,7 @@ def _conflicts(settings: Settings, config: Path) -> Iterator[tuple[str, str]]:
     taken = {config.resolve(): "this configuration"}
     folder = settings.hard.state_dir
     if folder is not None:
-        for suffix in ("", "-wal", "-shm", ".lock", ".evidence"):
+        for suffix in PARTS:
             name = f"events.db{suffix}"
             taken[(folder / name).resolve()] = f"the event log of hard.state_dir ({name})"
         taken[(folder / "control.sock").resolve()] = "the control socket of hard.state_dir"

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EVIDENCE",
+    "PARTS",
     "SCHEMA",
     "WAL_BYTES",
     "EventLogError",
@@ -77,6 +78,9 @@ BUSY_S = 0.2
 """How long a commit waits for a foreign writer; short, as sinks wait for the same connection."""
 WAL_BYTES = 4_194_304
 EVIDENCE = ".evidence"
+LOCK = ".lock"
+PARTS = ("", "-wal", "-shm", LOCK, EVIDENCE)
+"""What follows a log's path in the names of the files that are it, there or not."""
 KEPT_DAMAGED = 2
 
 _STREAMS = """CREATE TABLE streams (
@@ -192,7 +196,7 @@ def claimed(path: Path) -> contextlib.ExitStack:
     The locks are on a file beside it and, should somebody remove that, on the database's own.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = Path(f"{path}.lock")
+    lock = Path(f"{path}{LOCK}")
     for file in (path, lock):
         file.touch(mode=0o600)
     with contextlib.ExitStack() as guards:
@@ -390,7 +394,7 @@ def files_aside(path: Path, why: str = "*") -> list[Path]:
 
 def remove_database(path: Path) -> None:
     """Remove a database with its companions."""
-    for suffix in ("", "-wal", "-shm", EVIDENCE):
+    for suffix in PARTS:
         Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 

@@ -194,7 +194,7 @@ def said(folder, text):
 
 
 def listening(folder, phone):
-    """Return once the daemon hears the phone: it says so of a message it can't read."""
+    """Return once the daemon's first run hears the phone: it says so of what it can't read."""
 
     def heard():
         phone.say("Tap to test")
@@ -204,9 +204,11 @@ def listening(folder, phone):
 
 
 def events_of(path: Path):
+    """Return the events whose lines are whole: whoever writes may be in the middle of one."""
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    whole, _, _ = path.read_text("utf-8").rpartition("\n")
+    return [json.loads(line) for line in whole.splitlines()]
 
 
 def comparable(events):
