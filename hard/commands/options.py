@@ -32,8 +32,16 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 RateOption = Annotated[
     float | None, typer.Option("--rate", help="Sampling rate of what has no stamps, Hz.")
 ]
-AccelUnitOption = Annotated[str, typer.Option("--accel-unit", help="m/s2 or g.")]
-GyroUnitOption = Annotated[str, typer.Option("--gyro-unit", help="rad/s or deg/s.")]
+AccelUnitOption = Annotated[
+    str | None,
+    typer.Option("--accel-unit", help="m/s2 (the default) or g, where the format leaves it open."),
+]
+GyroUnitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--gyro-unit", help="rad/s (the default) or deg/s, where the format leaves it open."
+    ),
+]
 FormatOption = Annotated[
     str, typer.Option("--format", help="auto, or a name as in `hard inspect`: plain, wt901 …")
 ]
@@ -50,8 +58,8 @@ StartOption = Annotated[
 def reading_options(
     *,
     rate: float | None,
-    accel_unit: str,
-    gyro_unit: str,
+    accel_unit: str | None,
+    gyro_unit: str | None,
     file_format: str,
     platform: str | None,
     start: str | None,

@@ -88,10 +88,7 @@ def file_sources(files: Sequence[Path], options: Mapping[str, Any]) -> list[Sour
                 "sources", str(path), {"plugin": "file", "path": str(path), **options}, "hard"
             )
         except PluginError as error:
-            faults = "; ".join(
-                f"--{key.replace('_hz', '').replace('_', '-')}: {fault}"
-                for key, fault in error.faults
-            )
+            faults = "; ".join(f"{_option(key)}: {fault}" for key, fault in error.faults)
             fail(faults, BAD_USAGE)
         stream = source.config.stream_for(path)
         number = 2
@@ -100,7 +97,20 @@ def file_sources(files: Sequence[Path], options: Mapping[str, Any]) -> list[Sour
         streams.add(stream)
         source.config = source.config.model_copy(update={"stream": stream})
         sources.append(source)
+    _say_unused(sources)
     return sources
+
+
+def _say_unused(sources: Sequence[Any]) -> None:
+    """Say once of each option that a recording does not need it, and why."""
+    told = {key: (source.name, why) for source in reversed(sources) for key, why in source.unused()}
+    for key, (name, why) in sorted(told.items()):
+        typer.echo(f"{_option(key)} is not used: {name}: {why}", err=True)
+
+
+def _option(key: str) -> str:
+    """Return the option that gives a key of the `file` source."""
+    return f"--{key.replace('_hz', '').replace('_', '-')}"
 
 
 def _check_words(options: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import closing, suppress
 from pathlib import Path  # noqa: TC003 - pydantic evaluates the annotation
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 from pydantic import Field
 
@@ -17,7 +17,7 @@ from hard_file.recognition import open_recording
 from hard_file.recording import Options, Recording, RecordingInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from hard.api import Emit, PluginConfig, Stop
 
@@ -51,6 +51,26 @@ class FileSource(Source[FileConfig]):
         if info.ignored:
             yield Stage("ignored", ok=True, detail=f"ignored: {', '.join(map(repr, info.ignored))}")
 
+    def unused(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, why) of each option that is given and changes nothing of what is read.
+
+        Nothing where the recording can't be opened: `run` says why.
+        """
+        given = self.config.model_fields_set & set(_OTHERWISE)
+        info = self._opened({}) if given else None
+        if info is None:
+            return
+        for key in sorted(given):
+            others, why = _OTHERWISE[key]
+            if all(self._opened({key: other}) == info for other in others):
+                yield key, f"the recording is {info.format}, {why}"
+
+    def _opened(self, otherwise: Mapping[str, str | None]) -> RecordingInfo | None:
+        with suppress(UnusableInput):
+            options = self.config.model_copy(update=otherwise)
+            return open_recording(self.config.path, options).info
+        return None
+
     def run(self, emit: Emit, stop: Stop) -> None:
         """Emit the recording; bad rows are skipped, a bad file raises `UnusableInput`."""
 
@@ -73,6 +93,16 @@ class FileSource(Source[FileConfig]):
                     look()
                     if message:
                         emit(message)
+
+
+_OTHERWISE: Final[Mapping[str, tuple[tuple[str | None, ...], str]]] = {
+    "rate_hz": ((None,), "which has stamps or a rate of its own"),
+    "accel_unit": (("m/s2", "g"), "whose unit is known"),
+    "gyro_unit": (("rad/s", "deg/s"), "whose unit is known, or which has no gyroscope"),
+    "platform": (("ios", "android"), "whose sign is known"),
+    "start": ((None,), "which has its date"),
+}
+"""Option -> values, one of which would read otherwise any recording that needs it; else why."""
 
 
 class _Stopped(Exception):  # noqa: N818 - not an error

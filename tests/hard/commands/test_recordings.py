@@ -347,6 +347,17 @@ def test_a_bad_option_is_bad_usage(day, options, expected):
     assert expected in done.stderr
 
 
+@pytest.mark.parametrize("command", ["replay", "inspect"])
+def test_an_option_that_a_recording_does_not_need_is_told_once_and_changes_nothing(day, command):
+    given = (command, day, *([day] if command == "replay" else []))
+    done = hard(*given, "--rate", "40", "--accel-unit", "m/s2")
+    assert done.returncode == 0
+    assert [line for line in done.stderr.splitlines() if "not used" in line] == [
+        f"--rate is not used: {day}: the recording is plain, which has stamps or a rate of its own"
+    ]
+    assert done.stdout == hard(*given).stdout
+
+
 def test_no_output_takes_the_place_of_something_else(day, tmp_path):
     own = tmp_path / "own.csv"
     shutil.copy(day, own)

@@ -37,6 +37,44 @@ def test_it_keeps_the_contract_of_sources(tmp_path):
     check_source(lambda: FileSource("walk", FileConfig(path=path)))
 
 
+MOTIONSENSE = ",attitude.roll," + ",".join(
+    f"{name}.{axis}" for name in ("gravity", "rotationRate", "userAcceleration") for axis in "xyz"
+)
+PLAIN = "accel_x,accel_y,accel_z,gyro_x,gyro_y,gyro_z"
+ALL = {
+    "rate_hz": 50.0,
+    "accel_unit": "m/s2",
+    "gyro_unit": "deg/s",
+    "platform": "android",
+    "start": "2024-05-01T09:30:00Z",
+}
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "options", "unused"),
+    [
+        (f"t_ns,{PLAIN}", "1,0,0,9.8,0,0,0", ALL, ["rate_hz", "start"]),
+        (f"t_s,{PLAIN}", "0.1,0,0,9.8,0,0,0", ALL, ["rate_hz"]),
+        (PLAIN, "0,0,9.8,0,0,0", ALL, []),
+        ("accel_x,accel_y,accel_z", "0,0,9.8", ALL, ["gyro_unit"]),
+        (MOTIONSENSE, "0,0,0,0,-1,0,0,0,0,0,0", ALL,
+         ["accel_unit", "gyro_unit", "platform", "rate_hz"]),
+        ("0,0,9.8,0,0,0", "0,0,9.8,0,0,0", ALL | {"format": "text"}, []),
+        (f"t_ns,{PLAIN}", "1,0,0,9.8,0,0,0", {}, []),
+    ],
+    ids=["stamps", "relative", "no stamps", "no gyroscope", "MotionSense", "text", "no options"],
+)  # fmt: skip
+def test_options_that_change_nothing_are_told_and_no_others(tmp_path, header, row, options, unused):
+    path = write(tmp_path, f"{row}\n" * 3, f"{header}\n")
+    source = FileSource("walk", FileConfig(path=path, **options))
+    assert [key for key, _ in source.unused()] == unused
+
+
+def test_of_a_recording_that_cannot_be_opened_no_option_is_called_unused(tmp_path):
+    path = write(tmp_path, "1,2\n", "a,b\n")
+    assert list(FileSource("walk", FileConfig(path=path, **ALL)).unused()) == []
+
+
 def test_the_whole_file_is_emitted_and_the_source_returns(tmp_path):
     _, emitted = run(write(tmp_path, "".join(f"{i},0,0,9.8\n" for i in range(30_000))))
     for message in emitted:
