@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _LOOP_S = 0.2
 _PACKET_OVERHEAD_BYTES = 1024  # fixed header, topic and properties around a payload
+_TAKEN_PAYLOADS = 4
+"""A packet of so many times the largest payload is still taken, to be told and counted as too
+large; what is larger a broker keeps to itself (MQTT 5), since paho holds a packet whole in memory."""
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +69,9 @@ class Subscriber:
         properties = None
         if self._config.protocol == "5":
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # not annotated
-            properties.MaximumPacketSize = self._max_payload_bytes + _PACKET_OVERHEAD_BYTES
+            properties.MaximumPacketSize = (
+                _TAKEN_PAYLOADS * self._max_payload_bytes + _PACKET_OVERHEAD_BYTES
+            )
         self._client.dial(properties)
 
     def received(self) -> list[MQTTMessage]:
