@@ -83,7 +83,15 @@ interrupted, end_of_data; for a status also a sentence that names cause and reme
 
 
 class SourceUnavailable(Exception):  # noqa: N818 - a state of the world, not a fault
-    """The device or broker is away.  The runtime backs off and calls `run` again."""
+    """The device or broker is away.  The runtime backs off and calls `run` again.
+
+    Where it costs next to nothing to look (is the device's file there?), `again_within_s` bounds
+    the back-off, so that what is plugged in is noticed soon.
+    """
+
+    def __init__(self, *args: object, again_within_s: float | None = None) -> None:
+        super().__init__(*args)
+        self.again_within_s = again_within_s
 
 
 class SinkUnavailable(Exception):  # noqa: N818 - a state of the world, not a fault

@@ -85,7 +85,7 @@ SENDERS: Final[Mapping[str, Sender]] = {
     "sensorspot": Sender(
         "an Android phone with the app SensorSpot, over MQTT",
         "mqtt",
-        {"topics": ["android/{stream}"]},
+        {"topics": ["android/{stream}"], "format": "android"},
         (),
         "In SensorSpot: Settings: broker {host}, port {port}, MQTT 5, topic android/phone-1 "
         "(another for each phone); select accelerometer and gyroscope, at the fastest rate.",
@@ -93,7 +93,7 @@ SENDERS: Final[Mapping[str, Sender]] = {
     "json": Sender(
         "a board or program of your own that sends plain JSON over MQTT",
         "mqtt",
-        {"topics": ["sensors/{stream}/imu"]},
+        {"topics": ["sensors/{stream}/imu"], "format": "plain"},
         (),
         "Let it publish to {host}, port {port}, topic sensors/NAME/imu: "
         '{{"samples": [{{"t": NANOSECONDS_SINCE_1970, "accel": [0, 0, 9.81], '

@@ -74,7 +74,10 @@ class Pulse:
 
 
 class _Backoff:
-    """Pauses from 1 s doubling to 60 s, each drawn evenly from zero up ("full jitter")."""
+    """Pauses from 1 s doubling to 60 s, each drawn evenly from zero up ("full jitter").
+
+    One that is bounded does not make the next ones longer.
+    """
 
     def __init__(self) -> None:
         self._failures = 0
@@ -82,9 +85,11 @@ class _Backoff:
     def reset(self) -> None:
         self._failures = 0
 
-    def next_s(self) -> float:
-        longest_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(self._failures, 10))
-        self._failures += 1
+    def next_s(self, within_s: float | None) -> float:
+        longest_s = within_s
+        if longest_s is None:
+            longest_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(self._failures, 10))
+            self._failures += 1
         return random.uniform(0.0, longest_s)  # noqa: S311 - spreads reconnects, keeps no secret
 
 
@@ -179,7 +184,7 @@ class PluginThread(ABC):
         if str(err) not in self._outage and len(self._outage) < SAID_REASONS:
             self._outage.add(str(err))
             _log.warning("%s: away, trying again until it is back: %s", self.name, err)
-        pause_s = self._backoff.next_s()
+        pause_s = self._backoff.next_s(getattr(err, "again_within_s", None))
         self.counts["outages"] += 1
         self.pulse.beat(pause_s)
         self.state, self._why = "away", str(err)

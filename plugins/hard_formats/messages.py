@@ -45,6 +45,7 @@ class Decoded:
 
     `sent` are the sensors in it, though all their samples were left out; `device` is the sender's
     own id.  `beside` is the name that another device has, where this one's stream got its own.
+    `is_empty` says that there was nothing to be read in it, and nothing wrong with that.
     """
 
     stream: str
@@ -54,6 +55,7 @@ class Decoded:
     sent: frozenset[Sensor] = frozenset()
     device: str | None = None
     beside: str | None = None
+    is_empty: bool = False
 
 
 def decode(
@@ -192,4 +194,12 @@ def _decoded(
         )
     message += [Annotation(stream, t, label) for t, label in contents.annotations]
     sent = frozenset(series.sensor for series in contents.series if series.times)
-    return Decoded(stream, message, contents.skipped, kind, sent, contents.device)
+    return Decoded(
+        stream,
+        message,
+        contents.skipped,
+        kind,
+        sent,
+        contents.device,
+        is_empty=contents.is_empty,
+    )

@@ -73,7 +73,12 @@ def _check_time_unit(times: Iterable[Any], options: Options, t_received_ns: int 
 
 
 def _rows(body: dict[str, Any], options: Options) -> Contents:
-    contents = Contents(text(body.get("stream")), [], message_id=running_number(body))
+    contents = Contents(
+        text(body.get("stream")),
+        [],
+        message_id=running_number(body),
+        is_empty=not body["samples"],
+    )
     samples = [sample for sample in body["samples"] if type(sample) is dict]
     contents.skipped["wrong_type"] += len(body["samples"]) - len(samples)
     contents.skipped["wrong_type"] += sum("accel" not in s and "gyro" not in s for s in samples)

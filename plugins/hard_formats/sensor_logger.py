@@ -57,7 +57,9 @@ def read(body: dict[str, Any], options: Options) -> Contents:
     if type(payload) is not list:
         raise Refused("unknown_shape", f"no payload list; the keys are {list(body)[:8]!r}")
     device = text(body.get("deviceId"))
-    contents = Contents(device, [], message_id=running_number(body), device=device)
+    contents = Contents(
+        device, [], message_id=running_number(body), device=device, is_empty=not payload
+    )
     by_name: dict[str, list[dict[str, Any]]] = {}
     for entry in payload:
         if type(entry) is dict and type(name := entry.get("name")) is str:

@@ -93,7 +93,7 @@ class Contents:
     """What a message holds, whatever its format; `skipped` counts what was left out by reason.
 
     `claimed_stream` names the stream unless the transport does; `device` is the sender's own id,
-    which two devices under one name do not share.
+    which two devices under one name do not share.  `is_empty`: it has a list of samples with none.
     """
 
     claimed_stream: str | None
@@ -102,6 +102,7 @@ class Contents:
     message_id: int | None = None
     device: str | None = None
     skipped: Counter[str] = field(default_factory=Counter)
+    is_empty: bool = False
 
 
 def running_number(body: Mapping[str, Any]) -> int | None:

@@ -293,7 +293,7 @@ class _Desk:
     def _verdict(self, taken: Decoded, now_s: float) -> Answer:
         sensors = self._heard_of(taken, now_s)
         lacking = _lacking(sensors)
-        if lacking is None:
+        if lacking is None or taken.is_empty:
             return Answer(200, "") if taken.beside is None else Answer(499, _misnamed(taken))
         if taken.skipped["unit_unknown"] or _lacking(sensors | taken.sent) is None:
             return Answer(499, _faults(taken.skipped))

@@ -26,7 +26,7 @@ _LOOP_S = 0.2
 _PACKET_OVERHEAD_BYTES = 1024  # fixed header, topic and properties around a payload
 _TAKEN_PAYLOADS = 4
 """A packet of so many times the largest payload is still taken, to be told and counted as too
-large; what is larger a broker keeps to itself (MQTT 5), since paho holds a packet whole in memory."""
+large.  paho holds a packet whole in memory, so beyond that a broker keeps it to itself (MQTT 5)."""
 
 _log = logging.getLogger(__name__)
 

@@ -27,6 +27,8 @@ __all__ = ["Port", "port_with_usb_ids", "usb_ids"]
 
 READ_TIMEOUT_S = 0.1
 """How late a stop may be noticed."""
+LOOK_AGAIN_S = 2.0
+"""A port that is not there is looked for so soon again: it may be plugged in."""
 USB_IDS = re.compile(r"([0-9A-Fa-f]{4}):([0-9A-Fa-f]{4})")
 
 _FAILURES = (OSError, ValueError, termios.error)
@@ -58,7 +60,11 @@ class Port:
             self._serial = serial.Serial(path, baud, timeout=READ_TIMEOUT_S, exclusive=True)
         except _FAILURES as error:
             cause, remedy = _why_not(path, error)
-            raise SourceUnavailable(f"cannot open {path}: {cause}: {remedy}") from error
+            is_missing = getattr(error, "errno", None) == errno.ENOENT
+            raise SourceUnavailable(
+                f"cannot open {path}: {cause}: {remedy}",
+                again_within_s=LOOK_AGAIN_S if is_missing else None,
+            ) from error
 
     def read(self) -> tuple[bytes, int]:
         """Wait up to 0.1 s; return what came, maybe nothing, and when (ns, monotonic clock).
@@ -135,7 +141,8 @@ def port_with_usb_ids(ids: str) -> str:
     found = [port.device for port in list_ports.comports() if _ids_of(port) == ids]
     if not found:
         raise SourceUnavailable(
-            f"no serial port with the USB id {ids}: plug it in; `hard sources scan` lists them"
+            f"no serial port with the USB id {ids}: plug it in; `hard sources scan` lists them",
+            again_within_s=LOOK_AGAIN_S,
         )
     if len(found) > 1:
         raise SourceUnavailable(

@@ -336,6 +336,14 @@ def test_an_outage_whose_reason_is_always_worded_otherwise_does_not_flood_the_lo
     assert thread.counts["outages"] == 100
 
 
+def test_what_is_cheap_to_look_for_is_looked_for_soon_however_long_it_was_away(path):
+    gone = raises(SourceUnavailable("no such port", again_within_s=0.01))
+    source = Played("imu", *[gone] * 30, emits("imu", 1))  # else they would back off for minutes
+    with Running(path, [source]) as running:
+        assert running.ended() == 0
+    assert source.runs == 31
+
+
 def test_a_source_with_a_bug_is_restarted_then_given_up_while_another_runs_on(path, caplog):
     sink = Collected()
     broken = Played("broken", raises(ZeroDivisionError("oops")))
@@ -360,16 +368,6 @@ def test_unusable_input_is_not_tried_again_and_fails_the_run(path, caplog):
         assert running.ended() == 1
     assert source.runs == 1
     assert "file: cannot be used: walk.csv: no column accel_x" in caplog.text
-
-
-def test_a_sys_exit_in_a_plugin_does_not_go_unseen(path):
-    source = Played("rude", raises(SystemExit(3)), emits("phone-1", 1))
-    with Running(path, [source]) as running:
-        assert running.ended() == 0
-    running.pipeline.until("feed", "phone-1", 1)
-
-
-# -- the pipeline's thread -------------------------------------------------------------------
 
 
 class Expecting(Played):
@@ -400,6 +398,16 @@ def test_a_source_that_breaks_where_it_is_told_so_runs_all_the_same(path, caplog
         assert running.ended() == 0
     assert "phones: a bug: it could not be told which streams are known" in caplog.text
     assert {each.stream for each in running.kept()} == {"phone-1"}
+
+
+def test_a_sys_exit_in_a_plugin_does_not_go_unseen(path):
+    source = Played("rude", raises(SystemExit(3)), emits("phone-1", 1))
+    with Running(path, [source]) as running:
+        assert running.ended() == 0
+    running.pipeline.until("feed", "phone-1", 1)
+
+
+# -- the pipeline's thread -------------------------------------------------------------------
 
 
 def test_the_pipeline_is_told_once_of_each_silence(path):

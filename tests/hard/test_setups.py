@@ -47,6 +47,13 @@ def test_every_sender_makes_a_configuration_that_passes(tmp_path, name):
     assert "{stream}" not in steps
 
 
+@pytest.mark.parametrize("name", SENDERS)
+def test_what_is_written_leaves_nothing_to_be_noted(tmp_path, name):
+    (tmp_path / "token").write_text("a-token-of-enough-letters\n")
+    read = checked(tmp_path / "hard.toml", setup(name).text(), ["sources", "sinks", "folders"])
+    assert [note for source in read.sources.values() for note in source.advice()] == []
+
+
 def test_without_a_broker_events_go_into_a_file(tmp_path):
     text = setup("simulator", broker=None).text()
     assert list(checked(tmp_path / "hard.toml", text).sinks) == ["log"]

@@ -227,6 +227,16 @@ def test_gravity_that_came_in_the_message_before_counts(phone, running):
     assert phone.post(logged("accelerometer", device="phone-2"))[0] == 499
 
 
+@pytest.mark.parametrize("body", [{"deviceId": "phone-1", "payload": []}, {"samples": []}])
+def test_a_message_without_a_single_sample_is_fine_even_as_the_first(phone, running, body):
+    source = source_on(phone.port)
+    run = running(source)
+    assert phone.post(json.dumps(body)) == (200, "")
+    assert phone.post(logged("gyroscope"))[0] == 499
+    assert run.next()[0].sensor == "gyro"
+    assert source.counts == {"no_accelerometer": 1}
+
+
 def test_a_label_alone_is_fine_while_its_phone_sends(phone, running):
     run = running(source_on(phone.port))
     assert phone.post(logged(*ALL))[0] == 200

@@ -80,8 +80,9 @@ def test_unplugged_and_plugged_in_again_it_goes_on(plug, start):
 
 
 def test_a_missing_port_is_away_and_the_remedy_is_said(tmp_path):
-    with pytest.raises(SourceUnavailable, match=r"No such file.*plug it in"):
+    with pytest.raises(SourceUnavailable, match=r"No such file.*plug it in") as told:
         source_at(tmp_path / "none").run(print, threading.Event())
+    assert told.value.again_within_s == 2.0, "a replug should be noticed soon"
 
 
 def made(kind, path):
