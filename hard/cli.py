@@ -45,6 +45,26 @@ class _Commands(TyperGroup):
             command.params.append(verbose)
             waiting += getattr(command, "commands", {}).values()
 
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; say in plain words why a number is none."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            faults: list[Any] = getattr(
+                error.__cause__, "errors", list
+            )()  # of a typer that asks pydantic
+            if faults and faults[0]["type"] in _FAULTS:
+                fault = _FAULTS[faults[0]["type"]].format(**faults[0].get("ctx", {}))
+                error.message = f"{faults[0]['input']!r} is {fault}"
+            raise
+
+
+_FAULTS = {
+    "float_parsing": "no number",
+    "int_parsing": "no whole number",
+    "greater_than_equal": "less than {ge:g}",
+    "less_than_equal": "more than {le:g}",
+}
 
 app = typer.Typer(
     name="hard",

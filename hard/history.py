@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from hard.api import Event
 
-__all__ = ["COLUMNS", "EventCsv", "followed", "listed", "time_ns", "told"]
+__all__ = ["COLUMNS", "HEADER", "EventCsv", "followed", "listed", "time_ns", "told"]
 
 COLUMNS = (
     "seq",
@@ -44,7 +44,10 @@ COLUMNS = (
     "bout",
     "id",
 )
+HEADER = "seq  decided              stream  event  what"
 LOOK_S = 0.5
+LATE_S = 60.0
+"""What was decided so much after it happened says when that was."""
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -142,18 +145,27 @@ def followed(
 
 
 def told(event: Event, zone: tzinfo) -> str:
-    """Return an event as a line for people, times in `zone`."""
-    decided = datetime.fromtimestamp(event.t_decided // NS_PER_S, zone)
+    """Return an event as a line for people, below `HEADER`, times in `zone`."""
     if event.kind == "status":
         what = f"{event.previous} -> {event.status}"
     elif event.kind == "enter":
         what = f"{event.activity}  {event.confidence or 0:.0%}"
+        what += _long_ago("since", event.t_start, event.t_decided, zone)
     else:
         what = f"{event.activity}  {((event.t_end or 0) - event.t_start) / NS_PER_S:.0f} s"
+        what += _long_ago("until", event.t_end or 0, event.t_decided, zone)
     why = f"  ({event.reason})" if event.reason else ""
     doubt = "  clock_unsynced" if event.clock_unsynced else ""
-    when = f"{decided:%Y-%m-%d %H:%M:%S}"
+    when = _moment(event.t_decided, zone)
     return f"{event.seq}  {when}  {event.stream}  {event.kind}  {what}{why}{doubt}"
+
+
+def _long_ago(word: str, t_ns: int, decided_ns: int, zone: tzinfo) -> str:
+    return f"  {word} {_moment(t_ns, zone)}" if decided_ns - t_ns >= LATE_S * NS_PER_S else ""
+
+
+def _moment(t_ns: int, zone: tzinfo) -> str:
+    return f"{datetime.fromtimestamp(t_ns // NS_PER_S, zone):%Y-%m-%d %H:%M:%S}"
 
 
 class EventCsv:

@@ -100,16 +100,19 @@ def _chosen(
 
 def _shown(*, as_json: bool, as_csv: bool) -> Callable[[Event], None]:
     """Return how an event is printed; each at once, whoever reads."""
-    from hard.history import EventCsv, told  # noqa: PLC0415
+    from hard.history import HEADER, EventCsv, told  # noqa: PLC0415
     from hard.zones import machine_zone  # noqa: PLC0415
 
     out, zone = sys.stdout, machine_zone()
     table = EventCsv(out) if as_csv else None
 
+    above = [] if as_csv or as_json else [f"{HEADER}\n"]  # not where there is nothing to tell
+
     def show(event: Event) -> None:
         if table is not None:
             table.write(event)
         else:
+            out.write(above.pop() if above else "")
             out.write(f"{json.dumps(event.payload()) if as_json else told(event, zone)}\n")
         out.flush()
 

@@ -262,7 +262,10 @@ def record(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for the session; else as configured, else ./recordings."),
+        typer.Option(
+            help="The session gets a folder of its own in this one; else in that of [record], else "
+            "in `recordings` in state_dir, or here without one."
+        ),
     ] = None,
     duration: Annotated[
         float | None, typer.Option(min=0.1, help="Stop after so many seconds.")

@@ -98,13 +98,22 @@ def test_what_comes_is_followed_also_into_another_file(log, events, tmp_path):
 
 
 def test_an_event_is_told_in_the_time_of_where_one_lives(events):
-    enter = replace(events[0], t_decided=1_714_548_600 * S, seq=7, confidence=0.961)
+    at_ns = 1_714_548_600 * S
+    enter = replace(events[0], t_decided=at_ns, t_start=at_ns - 3 * S, seq=7, confidence=0.961)
     line = told(enter, ZoneInfo("Europe/Berlin"))
     assert line == f"7  2024-05-01 09:30:00  phone-1  enter  {enter.activity}  96%"
     ended = replace(enter, kind="exit", t_end=enter.t_start + 90 * S, reason="changed")
     assert told(ended, UTC).endswith(f"exit  {enter.activity}  90 s  (changed)")
     status = replace(enter, kind="status", previous="ok", status="no_data", activity=None)
     assert told(status, UTC).endswith("status  ok -> no_data")
+
+
+def test_what_was_decided_long_after_it_happened_says_when_that_was(events):
+    at_ns = 1_714_548_600 * S
+    enter = replace(events[0], t_decided=at_ns, t_start=at_ns - 600 * S, confidence=0.961)
+    assert told(enter, UTC).endswith("96%  since 2024-05-01 07:20:00")
+    late = replace(enter, kind="exit", t_end=at_ns - 60 * S, reason="changed")
+    assert told(late, UTC).endswith("540 s  until 2024-05-01 07:29:00  (changed)")
 
 
 @settings(max_examples=50)

@@ -338,6 +338,7 @@ def test_a_model_that_is_garbage_is_refused(day, broken_model):
         (["--accel-unit", "feet"], "unknown accel-unit 'feet'; there are: m/s2, g\n"),
         (["--format", "foo"], "unknown format 'foo'; there are: auto, plain, motionsense,"),
         (["--rate", "-3"], "rate"),
+        (["--rate", "abc"], "Invalid value for '--rate': 'abc' is no"),
         (["--start", "yesterday"], "RFC 3339"),
     ],
 )
