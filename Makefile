@@ -71,6 +71,10 @@ test-3.13: .venv-3.13/bin/hard
 test-ha: .venv-ha/bin/hard ## hold what is announced against Home Assistant's own schemas
 	.venv-ha/bin/python -m pytest -rs -W ignore tests/home_assistant
 
+# A part of `make test`: what CONTRIBUTING.md's table names, each with its figures.
+faults-fast: mosquitto .venv-test/bin/hard ## the faults that take seconds, with their figures
+	.venv-test/bin/python -m pytest -rs -m fast_fault $(PARALLEL) --ignore tests/training
+
 # One at a time: they measure.  As root those run too that need a network or a disk of their own.
 faults: mosquitto .venv-test/bin/hard ## the long fault suite, with its figures (SOAK_MINUTES=2 FAULTS_SEED=6)
 	.venv-test/bin/python -m pytest -rs -m faults tests/faults
@@ -135,4 +139,4 @@ clean: ## remove everything that the other targets made
 	@.venv-ha/bin/python -m pip install --quiet --no-deps --editable .
 
 comma := ,
-.PHONY: help demo test lint test-all test-3.13 faults test-systemd test-arm armv7l test-ha deb wheels python mosquitto sample clean
+.PHONY: help demo test lint test-all test-3.13 faults faults-fast test-systemd test-arm armv7l test-ha deb wheels python mosquitto sample clean

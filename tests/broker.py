@@ -58,11 +58,12 @@ class Broker:
         self._lines.append(f"max_packet_size {max_bytes}")
 
     def keep_sessions(self) -> None:
-        """From the next start, keep what sessions are owed, however much, and on disk by `save`."""
+        """From the next start, keep what sessions are owed, and on disk by `save`."""
         self._lines += [
             "persistence true",
             f"persistence_location {self._folder}/",
-            "max_queued_messages 0",
+            # Not 0, no limit: 2.0.11 then ends the connection of whoever it denies a topic.
+            "max_queued_messages 100000",
             "max_inflight_messages 0",
         ]
 

@@ -44,14 +44,3 @@ def install(tmp_path, broker):
     yield make
     for installation in made:
         installation.close()
-
-
-@pytest.fixture
-def tell(request, capsys):
-    """Return what prints a figure under the test's name, whatever pytest captures."""
-
-    def print_figures(text):
-        with capsys.disabled():
-            print(f"\n{request.node.name}: {text}")  # noqa: T201 - figures are for people
-
-    return print_figures

@@ -68,8 +68,9 @@ keepalive_s = {keepalive_s}
 class Installation:
     """`start`, `kill` and `stop` the daemon of `folder`; its wearers begin with the first start.
 
-    `speed` is of the data, `ago_s` how far they lie behind the wall clock at the start;
-    the wearers do `trials` things in turn, each for `piece_s`.
+    `extra` follows the table of the broker's sink.  `speed` is of the data, `ago_s` how far they
+    lie behind the wall clock at the start; the wearers do `trials` things in turn, each for
+    `piece_s`.
     """
 
     def __init__(
@@ -138,7 +139,15 @@ class Installation:
         self._process.wait()
 
     def freeze(self):
+        """Stop every thread of it, also one that is in a system call."""
         self._process.send_signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.pid}/task")
+        until(
+            lambda: all(
+                (task / "stat").read_text("utf-8").rpartition(") ")[2].startswith("T")
+                for task in tasks.iterdir()
+            )
+        )
 
     def thaw(self):
         self._process.send_signal(signal.SIGCONT)

@@ -18,7 +18,7 @@ from tests.faults.installation import figure, wait_for
 from tests.faults.test_broker import SEED, caught_up, ended, made
 from tests.faults.verifier import account, logged
 
-pytestmark = pytest.mark.faults
+faults = pytest.mark.faults
 CUTS = 25
 MINUTES = float(os.environ.get("FAULTS_MINUTES", "5"))
 
@@ -35,6 +35,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", folder], check=True)
 
 
+@faults
 def test_after_a_power_cut_at_any_instant_no_number_is_given_again(
     verifier, install, tell, tmp_path
 ):
@@ -45,7 +46,6 @@ def test_after_a_power_cut_at_any_instant_no_number_is_given_again(
     for n in range(CUTS):
         made(daemon, rng.randint(1, 60))
         daemon.freeze()
-        time.sleep(0.05)  # a thread may still be in a system call
         copy = tmp_path / f"cut{n}"
         shutil.copytree(daemon.events.parent, copy, ignore=shutil.ignore_patterns("*.sock", "*shm"))
         shown = max((seq for _, seq, *_ in list(verifier.seen)), default=0)
@@ -77,6 +77,7 @@ def _opened_again(path):
     return newest, first
 
 
+@pytest.mark.fast_fault("F12")
 def test_a_disk_that_is_full_for_a_while_costs_no_event(verifier, install, tell, small_disk):
     daemon = install().start()
     made(daemon, 30)
@@ -105,6 +106,7 @@ def _fill(file):
             continue
 
 
+@faults
 def test_a_disk_that_is_read_only_for_a_while_costs_no_event(verifier, install, tell, small_disk):
     port = free_port()  # such a disk takes no control socket
     daemon = install(extra=f"[metrics]\nport = {port}").start()
@@ -169,6 +171,7 @@ def card(tmp_path):
     card.take_out()
 
 
+@faults
 def test_a_card_that_fails_under_the_daemon_costs_no_event_that_was_committed(
     verifier, install, tell, card
 ):
@@ -195,6 +198,7 @@ def test_a_card_that_fails_under_the_daemon_costs_no_event_that_was_committed(
     tell(f"{account(daemon.events, verifier, forgotten=True)}; {told}")
 
 
+@faults
 @pytest.mark.parametrize(("bouts_an_hour", "most_mb"), [(0, 1.0), (60, 3.0)])
 def test_what_an_hour_writes_to_the_disk(install, tell, bouts_an_hour, most_mb):
     """One stream in real time for some minutes (FAULTS_MINUTES), times what an hour has of them."""

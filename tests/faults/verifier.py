@@ -28,7 +28,7 @@ class Verifier:
     which acknowledges nothing and is read to its end: `heard` are the ids that came there.
     """
 
-    def __init__(self, port, topic="hard/faults/+/event"):
+    def __init__(self, port, topic="hard/faults/+/event", login=()):
         self.seen, self.heard, self.arrived_ns = [], set(), {}
         self.last_s = time.monotonic()
         self._subscribed = threading.Event()
@@ -43,12 +43,16 @@ class Verifier:
         client.on_subscribe = lambda *_: self._subscribed.set()
         client.on_message = self._note
         client.reconnect_delay_set(0.01, 0.02)
+        if login:
+            client.username_pw_set(*login)
         client.connect("127.0.0.1", port, keepalive=20, clean_start=False, properties=session)
         client.loop_start()
         self._listener = listener = Client(CallbackAPIVersion.VERSION2)
         listener.on_connect = lambda c, *_: c.subscribe(topic, qos=0)
         listener.on_message = lambda _c, _d, m: self.heard.add(json.loads(m.payload)["id"])
         listener.reconnect_delay_set(0.01, 0.02)
+        if login:
+            listener.username_pw_set(*login)
         listener.connect("127.0.0.1", port)
         listener.loop_start()
         self.be_there()
@@ -115,13 +119,14 @@ def in_log(path):
         db.close()
 
 
-def account(path, verifier, patience_s=10.0, *, forgotten=False):
+def account(path, verifier, patience_s=10.0, *, forgotten=False, poison=()):
     """Hold what the verifier saw against the log, whose daemon has ended.
 
     Nothing lost; twice only what has the same id and number; in order per stream; no number for
-    two events.  Only a card that failed may have `forgotten` what was delivered.
+    two events.  Only a card that failed may have `forgotten` what was delivered; `poison` are ids
+    that no broker takes.
     """
-    events = logged(path)
+    events = [event for event in logged(path) if event.id not in poison]
     expected = {event.id: event for event in events}
     assert len(expected) == len(events), "two events of the log share an id"
     # The durable session may still be behind the listener.

@@ -77,6 +77,7 @@ def test_the_runtime_is_named():
 # -- what is refused ---------------------------------------------------------------------------
 
 
+@pytest.mark.fast_fault("F21")
 def test_a_file_of_another_hash_is_refused(tmp_path):
     path = installed(tmp_path)
     path.with_suffix(".tflite").write_bytes(MODEL + b"\0")
@@ -96,11 +97,13 @@ def test_a_missing_file_is_refused(tmp_path):
     refused(path, "can't be read")
 
 
+@pytest.mark.fast_fault("F21")
 @pytest.mark.parametrize("model", [b"", b"garbage", b"\0" * 100, b"\x10\0\0\0TFL3", b"TFL3" * 9])
 def test_garbage_with_the_right_hash_is_refused(tmp_path, model):
     refused(installed(tmp_path, model), "not a usable .tflite")
 
 
+@pytest.mark.fast_fault("F21")
 @pytest.mark.parametrize("share", [0.001, 0.1, 0.5, 0.9])
 def test_a_truncated_model_is_refused(tmp_path, share):
     model = MODEL[: int(len(MODEL) * share)]
@@ -123,6 +126,7 @@ def test_the_runtime_leaves_numbers_near_zero_what_they_are():
     assert sys.float_info.min / 2 > 0.0
 
 
+@pytest.mark.fast_fault("F21")
 def test_a_golden_window_that_comes_out_otherwise_is_refused(tmp_path):
     golden = CARD.golden.model_dump()
     golden["output"] = golden["output"][::-1]
@@ -236,6 +240,7 @@ def loads(folder, models):
     return outcomes
 
 
+@pytest.mark.fast_fault("F21")
 @pytest.mark.native
 def test_mutated_models_are_refused_or_pass_their_golden_window(tmp_path):
     models = [mutated(seed) for seed in range(300)]
@@ -254,6 +259,7 @@ def test_a_model_proves_itself_in_a_process_of_its_own():
     assert prove("pocket") == CARD.identity
 
 
+@pytest.mark.fast_fault("F21")
 @pytest.mark.native
 def test_a_model_that_crashes_the_runtime_is_refused_and_hurts_nobody_else(tmp_path):
     models = [mutated(seed) for seed in range(40)]

@@ -215,6 +215,7 @@ APPENDING = """
 """
 
 
+@pytest.mark.fast_fault("F9")
 def test_no_committed_event_is_lost_and_no_number_reused_over_kills(tmp_path):
     path = tmp_path / "log.db"
     rng = random.Random(1)
@@ -311,6 +312,7 @@ FULL_DISK = """
 """
 
 
+@pytest.mark.fast_fault("F12")
 def test_a_disk_that_is_full_for_a_while_loses_nothing(tmp_path):
     """The size limit of a process is as real a wall as a full disk, and needs no root."""
     path = tmp_path / "log.db"
@@ -1060,6 +1062,7 @@ ON_A_SMALL_DISK = """
 """
 
 
+@pytest.mark.fast_fault("F12")
 def test_a_disk_that_is_full_or_read_only_for_a_while_at_any_time_loses_nothing(tmp_path):
     """A real one of 4 MB, in a mount namespace of its own."""
     apart = ["unshare", "--map-root-user", "--mount"]

@@ -13,6 +13,7 @@ from hard.api import NS_PER_S
 from hard.ordering import MAX_GAP_NS, MAX_PENDING_SAMPLES, Orderer, Samples
 from tests.hard.signals import T0_NS, cuts, seeds, uniform
 
+pytestmark = pytest.mark.fast_fault("F16")
 STEP_NS = NS_PER_S // 50
 DROPPED = ("late", "duplicate", "outlier", "flood")
 

@@ -221,6 +221,7 @@ def test_close_cuts_a_line_that_takes_no_more_bytes(broker, opened):
     assert time.monotonic() - started_s < 1.5
 
 
+@pytest.mark.fast_fault("F7")
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
 def test_a_refused_login_names_user_and_remedy(stopped_broker, tmp_path, protocol):
     secret = tmp_path / "secret"
@@ -256,6 +257,7 @@ def until(happened, timeout_s=10.0):
         pause.wait(0.02)
 
 
+@pytest.mark.fast_fault("F7")
 def test_an_event_that_the_acl_denies_is_kept_counted_and_tried_again(
     stopped_broker, tmp_path, caplog
 ):
@@ -472,6 +474,7 @@ def delivered_in_spite_of(sink, events, confirmed, rounds):
     raise AssertionError(f"after {rounds} rounds only {sorted(confirmed)} are confirmed")
 
 
+@pytest.mark.fast_fault("F8")
 def test_a_poisonous_event_is_set_aside_after_three_endings_and_the_others_go_on(
     stopped_broker, caplog
 ):
@@ -491,6 +494,7 @@ def test_a_poisonous_event_is_set_aside_after_three_endings_and_the_others_go_on
     assert f"event {events[24].id} was unanswered" in caplog.text
 
 
+@pytest.mark.fast_fault("F8")
 def test_a_poisonous_state_is_set_aside_too(stopped_broker):
     stopped_broker.limit_packets(20_000)
     stopped_broker.start()

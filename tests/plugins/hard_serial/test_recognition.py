@@ -77,6 +77,7 @@ def test_a_slow_device_fails_at_its_rate_with_the_remedy(plug):
     assert "20" in rate.remedy
 
 
+@pytest.mark.fast_fault("F19")
 def test_the_wrong_format_fails_at_the_frames(plug):
     frames = probed(plug("text"), "wt901")[-1]
     assert (frames.name, frames.ok) == ("frames", False)

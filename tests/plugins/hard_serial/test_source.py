@@ -68,6 +68,7 @@ def test_what_only_the_configuration_knows_is_declared(plug, start):
     assert accel.stream.startswith("left_wrist_")
 
 
+@pytest.mark.fast_fault("F19")
 def test_unplugged_and_plugged_in_again_it_goes_on(plug, start):
     imu = plug()
     source = source_at(imu.path)
@@ -79,6 +80,7 @@ def test_unplugged_and_plugged_in_again_it_goes_on(plug, start):
     assert len(again.next()[0]) > 0
 
 
+@pytest.mark.fast_fault("F19")
 def test_a_missing_port_is_away_and_the_remedy_is_said(tmp_path):
     with pytest.raises(SourceUnavailable, match=r"No such file.*plug it in") as told:
         source_at(tmp_path / "none").run(print, threading.Event())
@@ -126,6 +128,7 @@ def waited_for(condition, timeout_s=10.0):
         threading.Event().wait(0.02)
 
 
+@pytest.mark.fast_fault("F19")
 def test_a_device_that_says_nothing_is_mentioned_once_with_what_to_check(plug, start, caplog):
     imu = plug(rate_hz=0)
     source = Impatient("imu", SerialSource.Config(port=imu.path, format="wt901"))
@@ -165,6 +168,7 @@ def test_an_adapter_that_is_not_there_is_away():
         source.run(print, threading.Event())
 
 
+@pytest.mark.fast_fault("F19")
 def test_noise_between_the_frames_is_counted_and_read_over(plug, start):
     imu = plug()
     run = start(source_at(imu.path), imu)
@@ -175,6 +179,7 @@ def test_noise_between_the_frames_is_counted_and_read_over(plug, start):
     assert run.source.counts["noise_bytes"] >= 190
 
 
+@pytest.mark.fast_fault("F19")
 def test_a_device_that_prints_an_error_is_opened_anew(plug, start):
     imu = plug("text")
     run = start(source_at(imu.path, "text"), imu)
