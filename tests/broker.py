@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import queue
+import random
 import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 MOSQUITTO = Path("/usr/sbin/mosquitto")
 _TIMEOUT_S = 10.0
+_FIRST_PORT, _OUTGOING_PORT = 20_000, 32_768  # from there on Linux gives them to connections
 _LOG = "connection_messages false"  # nobody reads the log once it runs
 
 
@@ -193,7 +196,12 @@ def _changed_ns(path: Path) -> int:
 
 
 def free_port() -> int:
-    """Return a port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a port of this machine that nobody listens on, and no outgoing connection is given.
+
+    Who tries again and again to reach a broker that is away would else be given its port one day.
+    """
+    while True:
+        port = random.SystemRandom().randrange(_FIRST_PORT, _OUTGOING_PORT)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
