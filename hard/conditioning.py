@@ -382,6 +382,9 @@ class Conditioner:
         reason = _judge_gravity(felt if "accel" in tile else tile["gravity"].x)
         if reason is None and "gyro" in sensors:
             reason = _judge_turning(tile["gyro"].x, felt)
+            total: Sensor = "accel" if "accel" in tile else "gravity"
+            if reason is None and _lags(tile["gyro"], tile[total]):
+                reason = _GYRO_LAGS[self._gyro_unit or "rad/s"]
         return reason, used
 
     def _judge_stamps(self, sensor: Sensor, t: NDArray[np.int64]) -> str | None:
@@ -454,6 +457,21 @@ _GYRO_UNIT_AT_REST = (
     "in degrees per second; declare that (gyro_unit, --gyro-unit)"
 )
 _GYRO_UNITS = {_GYRO_UNIT, _GYRO_UNIT_AT_REST}
+_LAGS = "gravity, as the device sees it, turns much further than the gyroscope does: "
+_GYRO_LAGS = {
+    "deg/s": f"wrong unit: {_LAGS}the data are likely in radians per second; declare that "
+    "(gyro_unit, --gyro-unit)",
+    "rad/s": f"stuck: {_LAGS}restart the sender, and if it stays so the gyroscope is broken, or "
+    "its scale is wrong (gyro_scale)",
+}
+"""By the unit that is declared."""
+_MIN_TURN_RAD, _MAX_SHARE_TURNED = np.radians(45), 0.2
+"""Gravity can't turn further than the device: the least that a right gyroscope turned with it, in
+584 recordings, was 0.97 times as far (`tests/figures/gyro_unit.py`)."""
+_MIN_TURNED_M_S2 = 2.0  # standard deviation: that of such a turn within 3 s is 2.9 and more
+_MAX_LAGGING_RAD_S = 2 * _SCALE["deg/s"] * MAX_TURN_RAD_S  # root mean square
+_MAX_NORM_OFF = 0.04
+"""Of one second's mean: who brakes or takes a bend feels more, or gravity turn by 32° at most."""
 _WRONG_SCALE = "wrong scale: "
 _CORRECT_SCALE = "correct the factor to the range that the accelerometer is set to (accel_scale)"
 _TUMBLES = 0.3
@@ -478,7 +496,7 @@ class _Suspicion:
 
     A gyroscope in deg/s passes for one in rad/s while its wearer hardly turns, so only 30 s of
     motion that all agree refute it; a wrong scale shows at rest, so a rest of 3 s with gravity
-    does.
+    does; one that does not follow gravity is refuted by 3 s of turning.
     """
 
     def __init__(self, reason: str, tiles: int, *, at_rest: bool) -> None:
@@ -486,20 +504,29 @@ class _Suspicion:
         self._tiles, self._at_rest = tiles, at_rest
         self._agreed = 0
 
+    def _agrees(self, tile: dict[Sensor, Samples]) -> bool:
+        """Tell whether a tile that `_judge` has nothing against speaks for what is declared."""
+        if self.reason in _GYRO_LAGS.values():  # 57 times of it nothing worn turns
+            turning = float(np.median(np.linalg.norm(tile["gyro"].x, axis=1)))
+            return turning > _MAX_LAGGING_RAD_S / 2
+        felt = tile["accel" if "accel" in tile else "linear_accel"].x
+        spread: float = float(felt.var(axis=0).sum()) ** 0.5
+        return spread < REST_M_S2 if self._at_rest else spread > _MOVES_M_S2
+
     def weigh(self, reason: str | None, tile: dict[Sensor, Samples]) -> str | None:
         """Return what is wrong with a tile of which `_judge` said `reason`, None once refuted."""
         if reason is not None:
             self._agreed = 0
             return self.reason if {reason, self.reason} <= _GYRO_UNITS else reason
-        felt = tile["accel" if "accel" in tile else "linear_accel"].x
-        spread = float(felt.var(axis=0).sum()) ** 0.5
-        self._agreed += spread < REST_M_S2 if self._at_rest else spread > _MOVES_M_S2
+        self._agreed += self._agrees(tile)
         return None if self._agreed >= self._tiles else self.reason
 
 
 def _suspicion(reason: str) -> _Suspicion | None:
     if reason in _GYRO_UNITS:
         return _Suspicion(reason, 10, at_rest=False)
+    if reason in _GYRO_LAGS.values():
+        return _Suspicion(reason, 1, at_rest=False)
     return _Suspicion(reason, 1, at_rest=True) if reason.startswith(_WRONG_SCALE) else None
 
 
@@ -539,6 +566,28 @@ def _judge_turning(x: NDArray[np.float64], felt: NDArray[np.float64]) -> str | N
     if not (at_rest and restless):
         return None
     return _STUCK if (felt == felt[0]).all() else _GYRO_UNIT_AT_REST
+
+
+def _lags(gyro: Samples, total: Samples) -> bool:
+    """Tell whether a gyroscope stays behind when gravity, as the device sees it, turns.
+
+    Angular rates in rad/s, total acceleration or gravity in m/s²: from the mean of its first second
+    to that of its last.  Noise only lengthens the gyroscope's way, taken over all of the time so
+    that stamps which are off by half a second don't matter.
+    """
+    begin, end = max(gyro.t[0], total.t[0]), min(gyro.t[-1], total.t[-1])
+    if end - begin < CHECK_NS // 2 or (np.diff(gyro.t) > MAX_GAP_NS).any():
+        return False
+    if (gyro.x * gyro.x).sum(axis=1).mean() > _MAX_LAGGING_RAD_S**2:
+        return False
+    a, b = np.searchsorted(total.t, (begin + NS_PER_S, end - NS_PER_S)).tolist()
+    first, last = total.x[:a].mean(axis=0), total.x[b:].mean(axis=0)
+    norms = np.linalg.norm([first, last], axis=1)
+    if (np.abs(norms / STANDARD_GRAVITY_M_S2 - 1) > _MAX_NORM_OFF).any():
+        return False
+    angle = np.arccos(np.clip(first @ last / norms.prod(), -1, 1))
+    way = np.linalg.norm(gyro.x, axis=1).mean() * (end - begin) / NS_PER_S
+    return bool(angle > _MIN_TURN_RAD and way < _MAX_SHARE_TURNED * angle)
 
 
 def _judge_gravity(x: NDArray[np.float64]) -> str | None:
@@ -623,7 +672,7 @@ class _Watch:
                 continue
             if reason is None and not any(self._is_of_another_rate(part) for part in tile.values()):
                 continue
-            if self._bad == begins[i]:
+            if self._bad == begins[i] or reason in _GYRO_LAGS.values():  # no fall is so
                 return int(begins[i + 1]), reason
             self._bad = int(begins[i + 1])
         self._begin = int(begins[-1])
@@ -668,6 +717,7 @@ class _Watch:
             fine &= (rms["gyro"] < 0.7 * MAX_TURN_RAD_S) & (
                 moves | (rms["gyro"] < 0.99 * MAX_TURN_AT_REST_RAD_S)
             )
+            fine &= (varies < _MIN_TURNED_M_S2**2) | (rms["gyro"] > 0.99 * _MAX_LAGGING_RAD_S)
         return ~fine
 
 

@@ -616,6 +616,62 @@ def test_another_declaration_of_the_gyroscope_is_believed_at_once(redeclared_s):
     assert run.verdicts[1].t <= T0_NS + (redeclared_s + 7) * NS_PER_S
 
 
+def sits_and_stands(n, every_s=7.0, degrees=80.0):
+    """Return float32[n, 6] at 50 Hz of a device that turns about x for 1 s, forth and back."""
+    rng = np.random.default_rng(0)
+    t = np.arange(n) / 50
+    turns = np.floor(t / every_s) + np.clip(t % every_s - (every_s - 1), 0, 1)
+    angle = np.radians(degrees) * np.abs((turns + 1) % 2 - 1)
+    x = rng.normal(scale=0.02, size=(n, 6))
+    x[:, 1] += STANDARD_GRAVITY_M_S2 * np.sin(angle)
+    x[:, 2] += STANDARD_GRAVITY_M_S2 * np.cos(angle)
+    x[:, 3] += np.gradient(angle) * 50
+    return x.astype(np.float32)
+
+
+def in_degrees(message):
+    accel, gyro = message
+    return [accel, replace(gyro, declared=replace(gyro.declared, unit="deg/s"))]
+
+
+def test_a_gyroscope_in_radians_that_is_declared_in_degrees_is_told_once_its_wearer_turns():
+    x = sits_and_stands(60 * 50)
+    feed = seconds(uniform(len(x)), x)
+    assert Run(feed).reasons == [("ok", "")]
+    run = Run(map(in_degrees, feed))
+    assert run.reasons == [("ok", ""), ("rejected", "wrong unit")]
+    assert "radians per second" in run.verdicts[1].reason
+    assert run.verdicts[1].t <= T0_NS + 25 * NS_PER_S
+    corrected = Run([*map(in_degrees, feed[:30]), *feed[30:]])
+    assert corrected.reasons == [*run.reasons, ("ok", "")]
+
+
+@pytest.mark.parametrize("off_s", [-0.5, 0.5])
+def test_a_gyroscope_whose_stamps_are_half_a_second_off_does_not_lag(off_s):
+    x = sits_and_stands(120 * 50)
+    accel, gyro = batches(uniform(len(x)), x)
+    late = replace(gyro, t=gyro.t + int(off_s * NS_PER_S))
+    assert Run([[accel, late]]).reasons == [("ok", "")]
+
+
+def test_a_stuck_gyroscope_is_told_and_believed_again_when_it_turns():
+    x = sits_and_stands(40 * 50)
+    x[:, 3:] = 0.01
+    turning = sits_and_stands(20 * 50, every_s=1.0)
+    run = Run(seconds(uniform(3000), np.concatenate([x, turning])))
+    assert run.reasons == [("ok", ""), ("rejected", "stuck"), ("ok", "")]
+    assert run.verdicts[2].t <= T0_NS + 47 * NS_PER_S
+
+
+@pytest.mark.parametrize("drift_rad_s", [0.0, 0.1])
+@pytest.mark.parametrize("brakes_m_s2", [2.5, 5.0, 8.0])
+def test_a_car_that_speeds_up_and_brakes_does_not_make_a_gyroscope_wrong(brakes_m_s2, drift_rad_s):
+    x = sits_and_stands(120 * 50, degrees=0.0)
+    x[:, 1] += brakes_m_s2 * np.sign(np.sin(np.arange(len(x)) / 50 * np.pi / 3.5))
+    x[:, 4] += drift_rad_s
+    assert Run(seconds(uniform(len(x)), x)).reasons == [("ok", "")]
+
+
 @pytest.mark.parametrize("factor", [0.5, 0.8, 1.2, 2.0])
 def test_a_wrong_scale_of_the_accelerometer_is_told_at_rest_and_not_forgotten_in_motion(factor):
     x = walk_and_stand(60, 20)[15 * 50 :]
