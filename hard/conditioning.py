@@ -470,6 +470,7 @@ _MIN_TURN_RAD, _MAX_SHARE_TURNED = np.radians(45), 0.2
 584 recordings, was 0.97 times as far (`tests/figures/gyro_unit.py`)."""
 _MIN_TURNED_M_S2 = 2.0  # standard deviation: that of such a turn within 3 s is 2.9 and more
 _MAX_LAGGING_RAD_S = 2 * _SCALE["deg/s"] * MAX_TURN_RAD_S  # root mean square
+_TURNS_RAD_S = _MAX_LAGGING_RAD_S / 2  # 57 times of it nothing worn turns
 _MAX_NORM_OFF = 0.04
 """Of one second's mean: who brakes or takes a bend feels more, or gravity turn by 32° at most."""
 _WRONG_SCALE = "wrong scale: "
@@ -484,7 +485,13 @@ _STUCK = (
     "stuck: the accelerometer repeats one reading that can't be right; restart the sender, and if "
     "it stays so the sensor is broken"
 )
-_TO_BE_SEEN_TWICE = (_NO_GRAVITY_IN_MOTION, _GYRO_UNIT_AT_REST, _GAPS, _STUCK)
+_TO_BE_SEEN_TWICE = (
+    _NO_GRAVITY_IN_MOTION,
+    _GYRO_UNIT_AT_REST,
+    _GAPS,
+    _STUCK,
+    *_GYRO_LAGS.values(),
+)
 _SIGN_UNKNOWN = (
     "sign unknown: iOS and Android report opposite signs and the data do not say which; "
     'set platform = "ios" or platform = "android" for this source'
@@ -506,9 +513,8 @@ class _Suspicion:
 
     def _agrees(self, tile: dict[Sensor, Samples]) -> bool:
         """Tell whether a tile that `_judge` has nothing against speaks for what is declared."""
-        if self.reason in _GYRO_LAGS.values():  # 57 times of it nothing worn turns
-            turning = float(np.median(np.linalg.norm(tile["gyro"].x, axis=1)))
-            return turning > _MAX_LAGGING_RAD_S / 2
+        if self.reason in _GYRO_LAGS.values():
+            return float(np.median(np.linalg.norm(tile["gyro"].x, axis=1))) > _TURNS_RAD_S
         felt = tile["accel" if "accel" in tile else "linear_accel"].x
         spread: float = float(felt.var(axis=0).sum()) ** 0.5
         return spread < REST_M_S2 if self._at_rest else spread > _MOVES_M_S2
@@ -631,7 +637,9 @@ class _Watch:
     """Goes on comparing the sensors in use with the contract, each 3 s since the epoch.
 
     Two tiles in a row that contradict it are a contradiction: a fall or a tumble is shorter.  So
-    are two of another sampling rate than that by which coverage and filters were chosen.
+    are two of another sampling rate than that by which coverage and filters were chosen, and two in
+    which the gyroscope stays behind gravity without one between in which it turns: one alone may be
+    where a recording was cut and joined.
     """
 
     def __init__(
@@ -647,6 +655,7 @@ class _Watch:
         self._enough = 2 * min_rate_hz * CHECK_NS / NS_PER_S
         self._judge = judge
         self._bad: int | None = None  # where the last tile ended that contradicts
+        self._lagged = False  # whether the gyroscope stayed behind, and has not turned since
 
     def find(self, settled: Settled) -> tuple[int, str | None] | None:
         """Return the end of the tile at which a contradiction is certain, and its reason.
@@ -664,17 +673,24 @@ class _Watch:
             return None
         begins = self._begin + CHECK_NS * np.arange(tiles + 1, dtype=np.int64)
         edges = {s: np.searchsorted(p.t, begins) for s, p in self._pending.items()}
-        doubtful = self._doubtful(edges)
-        for i in np.flatnonzero(doubtful).tolist():
+        doubtful, turns = self._doubtful(edges)
+        for i in np.flatnonzero(doubtful | turns).tolist():
+            self._lagged &= not turns[i]
+            if not doubtful[i]:
+                continue
             tile = {s: p.part(slice(*edges[s][i : i + 2])) for s, p in self._pending.items()}
             reason, _ = self._judge({s: part for s, part in tile.items() if len(part.t)})
             if not any(len(part.t) for part in tile.values()):
                 continue
             if reason is None and not any(self._is_of_another_rate(part) for part in tile.values()):
                 continue
-            if self._bad == begins[i] or reason in _GYRO_LAGS.values():  # no fall is so
+            lags = reason in _GYRO_LAGS.values()
+            if self._lagged if lags else self._bad == begins[i]:
                 return int(begins[i + 1]), reason
-            self._bad = int(begins[i + 1])
+            if lags:
+                self._lagged = True
+            else:
+                self._bad = int(begins[i + 1])
         self._begin = int(begins[-1])
         for sensor, pending in self._pending.items():
             self._pending[sensor] = pending.part(slice(int(edges[sensor][-1]), None))
@@ -687,11 +703,17 @@ class _Watch:
         times = NS_PER_S / period_ns / self._rates_hz[part.sensor]
         return is_even and not 1 / _ANOTHER_RATE <= times <= _ANOTHER_RATE
 
-    def _doubtful(self, edges: dict[Sensor, NDArray[np.intp]]) -> NDArray[np.bool_]:
-        """Mark the tiles that need a closer look; the others can't contradict."""
+    def _doubtful(
+        self, edges: dict[Sensor, NDArray[np.intp]]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Mark the tiles that need a closer look, the others can't contradict; and those that turn.
+
+        In these the gyroscope turns by more than one of another unit could.
+        """
         n = {sensor: np.diff(at) for sensor, at in edges.items()}
+        turns = np.zeros(len(next(iter(n.values()))), bool)
         if not all(counts.all() for counts in n.values()):  # reduceat has no empty sums
-            return np.ones(len(next(iter(n.values()))), bool)
+            return ~turns, turns
         # A median is at most √2 times the root mean square.
         rms = {
             sensor: np.sqrt(np.add.reduceat((x * x).ravel(), 3 * at[:-1]) / n[sensor])
@@ -718,7 +740,8 @@ class _Watch:
                 moves | (rms["gyro"] < 0.99 * MAX_TURN_AT_REST_RAD_S)
             )
             fine &= (varies < _MIN_TURNED_M_S2**2) | (rms["gyro"] > 0.99 * _MAX_LAGGING_RAD_S)
-        return ~fine
+            turns = rms["gyro"] > _MAX_LAGGING_RAD_S
+        return ~fine, turns
 
 
 class _SharedTaps:
