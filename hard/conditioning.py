@@ -536,6 +536,15 @@ def _suspicion(reason: str) -> _Suspicion | None:
     return _Suspicion(reason, 1, at_rest=True) if reason.startswith(_WRONG_SCALE) else None
 
 
+def _sums(rows: NDArray[np.float64], edges: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return the sums of rows [n, ...] from each edge to the next, 0 where there are none."""
+    begins, some = edges[:-1], np.diff(edges) > 0
+    sums = np.zeros((len(begins), *rows.shape[1:]))
+    if some.any():
+        sums[some] = np.add.reduceat(rows[: edges[-1]], begins[some])
+    return sums
+
+
 def _rate_hz(t: NDArray[np.int64]) -> float:
     """Return the sampling rate, 0 for fewer than two samples.
 
@@ -676,25 +685,29 @@ class _Watch:
         doubtful, turns = self._doubtful(edges)
         for i in np.flatnonzero(doubtful | turns).tolist():
             self._lagged &= not turns[i]
-            if not doubtful[i]:
-                continue
-            tile = {s: p.part(slice(*edges[s][i : i + 2])) for s, p in self._pending.items()}
-            reason, _ = self._judge({s: part for s, part in tile.items() if len(part.t)})
-            if not any(len(part.t) for part in tile.values()):
-                continue
-            if reason is None and not any(self._is_of_another_rate(part) for part in tile.values()):
-                continue
-            lags = reason in _GYRO_LAGS.values()
-            if self._lagged if lags else self._bad == begins[i]:
-                return int(begins[i + 1]), reason
-            if lags:
-                self._lagged = True
-            else:
-                self._bad = int(begins[i + 1])
+            if doubtful[i]:
+                tile = {s: p.part(slice(*edges[s][i : i + 2])) for s, p in self._pending.items()}
+                certain, reason = self._weigh(tile, int(begins[i]))
+                if certain:
+                    return int(begins[i + 1]), reason
         self._begin = int(begins[-1])
         for sensor, pending in self._pending.items():
             self._pending[sensor] = pending.part(slice(int(edges[sensor][-1]), None))
         return None
+
+    def _weigh(self, tile: dict[Sensor, Samples], begin: int) -> tuple[bool, str | None]:
+        """Tell whether a tile makes a contradiction certain, and its reason."""
+        parts = {sensor: part for sensor, part in tile.items() if len(part.t)}
+        if not parts:
+            return False, None
+        reason, _ = self._judge(parts)
+        if reason is None and not any(self._is_of_another_rate(part) for part in tile.values()):
+            return False, None
+        if reason in _GYRO_LAGS.values():
+            certain, self._lagged = self._lagged, True
+        else:
+            certain, self._bad = self._bad == begin, begin + CHECK_NS
+        return certain, reason
 
     def _is_of_another_rate(self, part: Samples) -> bool:
         """Tell whether samples come evenly, and at a rate that is not the one measured before."""
@@ -711,23 +724,20 @@ class _Watch:
         In these the gyroscope turns by more than one of another unit could.
         """
         n = {sensor: np.diff(at) for sensor, at in edges.items()}
-        turns = np.zeros(len(next(iter(n.values()))), bool)
-        if not all(counts.all() for counts in n.values()):  # reduceat has no empty sums
-            return ~turns, turns
         # A median is at most √2 times the root mean square.
         rms = {
-            sensor: np.sqrt(np.add.reduceat((x * x).ravel(), 3 * at[:-1]) / n[sensor])
+            sensor: np.sqrt(_sums((x * x).ravel(), 3 * at) / np.maximum(n[sensor], 1))
             for sensor, at in edges.items()
-            for x in [self._pending[sensor].x[: at[-1]]]
+            for x in [self._pending[sensor].x]
         }
         fine = np.ones(len(next(iter(n.values()))), bool)
+        turns = ~fine
         for sensor, counts in n.items():
             usual = self._rates_hz[sensor] * CHECK_NS / NS_PER_S
             fine &= (counts >= self._enough) & (counts > usual / _ANOTHER_RATE)
             fine &= counts < usual * _ANOTHER_RATE
         total: Sensor = "accel" if "accel" in n else "gravity"
-        x = self._pending[total].x[: edges[total][-1]]
-        mean = np.add.reduceat(x, edges[total][:-1]) / n[total][:, None]
+        mean = _sums(self._pending[total].x, edges[total]) / np.maximum(n[total], 1)[:, None]
         steady = np.sqrt((mean * mean).sum(axis=1))
         fine &= (steady > 1.01 * MIN_STEADY_M_S2) & (rms[total] < 0.7 * _MOST)
         varies = rms[total] ** 2 - steady**2

@@ -325,11 +325,10 @@ class Decision:
             t_start, t_end = (
                 int(t[part.start]) for t in (batch.windows.t_start, batch.windows.t_end)
             )
-            if self._last_end is not None:
-                if t_end <= self._last_end:  # the clock was set back
-                    events += self.close("no_data", self._last_end)
-                else:
-                    events += self.lapse(t_end)
+            if self._last_end is not None and t_end <= self._last_end:  # the clock was set back
+                events += self.close("no_data", self._last_end)
+            else:
+                events += self.lapse(t_end)
             events += self._enter_segment(batch.windows.segment, t_start)
             if self._status != "ok":
                 events += self._change("ok", t_start, t_end, None)

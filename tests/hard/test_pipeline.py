@@ -133,6 +133,15 @@ def test_what_no_pipeline_knew_is_refused(state):
 # -- the same however it is fed ----------------------------------------------------------------
 
 
+def test_a_stream_without_a_window_for_long_says_so_wherever_the_feed_is_cut():
+    t, x = moving(40)
+    keep = np.r_[0:78, 454:577, 938:2000]  # the first window ends 23 s after the first sample
+    t, x = t[keep], x[keep]
+    whole = fed(pipeline(), [batches(t, x)])
+    assert [event.status for event in whole if event.status] == ["ok", "no_data", "ok"]
+    assert text(fed(pipeline(), seconds(t, x))) == text(whole)
+
+
 @settings(deadline=None, max_examples=10)
 @given(data=st.data(), seed=seeds, rate_hz=st.sampled_from([25.0, 50.0, 104.0]))
 def test_events_are_the_same_bytes_wherever_the_feed_is_cut(data, seed, rate_hz):
