@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import re
 import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -34,6 +35,8 @@ Finding: TypeAlias = tuple[str, Stage]
 
 _log = logging.getLogger(__name__)
 
+_ADVICE = re.compile("[:;] ")
+"""Behind the last one a reason says what to do."""
 _LOOK_S = 0.2
 PATIENCE_S = 5.0
 """A probe may overrun its time by so much before it counts as hanging."""
@@ -194,6 +197,12 @@ def _of_daemon(answer: Mapping[str, Any]) -> Iterator[Finding]:
     heard = control.streams_text(answer)
     ok = bool(answer["streams"]) or None
     yield "streams", Stage("heard", ok=ok, detail=heard, remedy="let a sensor send to a source")
+    for stream in answer["streams"]:
+        if stream["status"] == "rejected":
+            why = stream.get("reason") or "hard status may say why"
+            advice = _ADVICE.split(why)[-1]
+            stage = Stage("usable", ok=False, detail=f"rejected: {why}", remedy=advice)
+            yield f"stream {stream['stream']}", stage
 
 
 def _remedy(why: str | None) -> str:

@@ -706,8 +706,10 @@ def is_of_session(path: Path) -> bool:
     """Tell whether a file is a stream's metadata or rows in a session's folder."""
     if path.suffix == ".json":
         return any(path.parent.glob(f"{path.stem}.????*.csv.gz"))
-    metadata = path.with_name(f"{path.name.removesuffix('.csv.gz').rpartition('.')[0]}.json")
-    return bool(_PART.fullmatch(path.name)) and metadata.is_file()
+    if not _PART.fullmatch(path.name):
+        return False
+    stream = path.name.removesuffix(".csv.gz").rpartition(".")[0]
+    return path.with_name(f"{stream}.json").is_file()
 
 
 @dataclass

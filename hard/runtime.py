@@ -460,9 +460,9 @@ class Runtime:
             self._look()
 
     def failed(self) -> tuple[list[str], list[str]]:
-        """Return the names of the sources and of the sinks that were given up."""
-        sources = [thread.name for thread in self._sources if thread.state == "failed"]
-        return sources, [thread.name for thread in self._sinks if thread.state == "failed"]
+        """Return the names of the sources and the sinks that were given up, or are left alone."""
+        sources = [thread.name for thread in self._sources if thread.is_given_up]
+        return sources, [thread.name for thread in self._sinks if thread.is_given_up]
 
     def _ask(self, control: Control | Reconfiguration, timeout_s: float) -> None:
         """Let the pipeline do something in its turn; raise its `Refusal`."""

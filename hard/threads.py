@@ -151,6 +151,12 @@ class PluginThread(ABC):
         """Tell whether it ended or was given up."""
         return self.state in {"ended", "failed"}
 
+    @property
+    def is_given_up(self) -> bool:
+        """Tell whether only a new instance will do, or will do at once: it leaves itself alone."""
+        in_trouble = self.state == "away" and self._plugin.trouble is not None
+        return in_trouble or self.state == "failed"
+
     @abstractmethod
     def _attempt(self) -> None:
         """Use the plugin until it ends, is told to stop, or raises."""

@@ -8,15 +8,21 @@ import tomllib
 import pytest
 
 from hard.api import PluginConfig, Source, Stage
+from hard.control import ask, places
 from hard.doctor import examine, probed, scan_sources, settings_toml
 from tests.broker import Broker
 from tests.calling import answering, hard
 from tests.test_control import configured, started
+from tests.test_daemon import until
 
 
 def found(config):
     """Return (part, name of the stage) -> stage."""
     return {(part, stage.name): stage for part, stage in examine(config, 1.0)}
+
+
+def status(config):
+    return ask(places(config.parent / "state", config), config, "status")
 
 
 def test_without_a_configuration_what_can_be_told_is_told():
@@ -83,6 +89,31 @@ def test_a_running_daemon_answers_for_its_plugins_which_are_left_alone(tmp_path)
     assert f"the daemon itself holds it (pid {process.pid})" in stages["sink file", "in use"].detail
     assert "left out and counted: nothing" in stages["source sim", "in use"].detail
     assert stages["streams", "heard"].detail
+
+
+IN_G = ["t_s,accel_x,accel_y,accel_z", *(f"{i / 50},0,{i % 2 / 100},1" for i in range(500))]
+
+
+def test_a_stream_that_is_rejected_fails_with_its_reason_and_remedy(tmp_path):
+    (tmp_path / "in-g.csv").write_text("\n".join(IN_G))
+    config = configured(tmp_path, '[sources.wrong]\nplugin = "file"\npath = "in-g.csv"')
+    with started(config):
+        until(lambda: "rejected" in [stream["status"] for stream in status(config)["streams"]])
+        stage = found(config)["stream in-g", "usable"]
+    assert stage.ok is False
+    assert "rejected: wrong unit: the resting norm is 1 m/s²" in stage.detail
+    assert "declare that (accel_unit, --accel-unit)" in stage.remedy
+
+
+def test_a_program_that_is_left_alone_is_told_with_the_way_out_which_works(tmp_path):
+    own = '[sinks.own]\nplugin = "exec"\ncommand = ["test", "-e", "mended"]\nmax_restarts = 0'
+    config = configured(tmp_path, own)
+    with started(config):
+        until(lambda: "left alone" in str(status(config)["sinks"]))
+        stage = found(config)["sink own", "in use"]
+        assert "sink own: restarted" in hard("reload", "-c", config).stdout
+    assert stage.ok is False
+    assert stage.remedy.startswith("mend it (the daemon's log has what it said), then hard reload")
 
 
 def test_a_daemon_that_does_not_answer_is_told_and_its_plugins_are_left_alone(tmp_path):

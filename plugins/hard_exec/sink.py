@@ -143,8 +143,9 @@ class ExecSink(Sink[ExecSinkConfig]):
             self.counts["budget_used_up"] += 1
             self.trouble = (
                 f"failed: {config.command[0]!r} was started again {config.max_restarts} times "
-                f"within {config.restart_window_s:g} s: it is left alone until they are over, and "
-                "the events wait; what it said stands in this log"
+                f"within {config.restart_window_s:g} s, is left alone until they are over, and its "
+                "events wait: mend it (the daemon's log has what it said), then hard reload starts "
+                "it at once"
             )
         raise SinkUnavailable(self.trouble)  # in the same words: it is the same outage
 
@@ -160,8 +161,8 @@ class ExecSink(Sink[ExecSinkConfig]):
 
     def _ended(self, how: str) -> SinkUnavailable:
         return SinkUnavailable(
-            f"{self.config.command[0]!r} does not run any more ({how}): what it said stands in "
-            "this log"
+            f"{self.config.command[0]!r} does not run any more ({how}): see in the daemon's log "
+            "what it said"
         )
 
     # -- from the thread that reads its output ---------------------------------------------------

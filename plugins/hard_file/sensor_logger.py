@@ -203,10 +203,10 @@ def _not_an_export(path: Path, folder: _Members, unusable: list[str]) -> str:
     elif csv_name is not None:
         try:
             with opened(folder / csv_name) as stream:
-                seen += f", and {csv_name!r} has the columns "
-                seen += quoted(CsvFile(stream, csv_name).header)
+                columns = quoted(CsvFile(stream, csv_name).header)
+            seen += f", and {csv_name!r} has the columns {columns}"
         except UnusableInput as error:
-            seen += f" ({error})"
+            seen += f"; {error}"
     return (
         f"{path}: an unknown format: {seen}. Of folders and zips are read the exports of Sensor "
         "Logger (with Accelerometer.csv and Gravity.csv, TotalAcceleration.csv or "

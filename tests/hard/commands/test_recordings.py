@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -454,6 +455,13 @@ def test_inspect_refuses_what_is_no_recording(tmp_path):
     assert (done.returncode, done.stdout) == (1, "")
     assert f"{path}: an unknown format" in done.stderr
     assert hard("inspect", path, "--format", "nonsense").returncode == 2
+
+
+@pytest.mark.parametrize("place", [".", "/", ""])
+def test_a_place_without_a_name_is_refused_in_one_sentence(place, tmp_path):
+    done = hard("replay", place, "--json", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"[./]: (holds more|an unknown format: it is empty).*\n", done.stderr)
 
 
 # -- sessions of `hard record` -------------------------------------------------------------------

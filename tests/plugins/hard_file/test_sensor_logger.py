@@ -225,6 +225,15 @@ def test_a_zip_of_something_else_is_refused_with_the_header_found(tmp_path):
         open_recording(path)
 
 
+def test_a_zip_whose_csv_can_not_be_read_is_refused_with_the_reason(tmp_path):
+    path = write_zip(tmp_path / "some.zip", {"some.csv": b"\0\1\2\n"})
+    with pytest.raises(
+        UnusableInput, match=r"it holds 'some.csv'; some.csv: binary data"
+    ) as refused:
+        open_recording(path)
+    assert "has the columns" not in str(refused.value)
+
+
 def test_an_empty_zip_and_an_empty_folder_are_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     for path in (write_zip(tmp_path / "empty.zip", {}), tmp_path / "empty"):
