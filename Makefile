@@ -77,7 +77,7 @@ faults-fast: mosquitto .venv-test/bin/hard ## the faults that take seconds, with
 
 # One at a time: they measure.  As root those run too that need a network or a disk of their own.
 faults: mosquitto .venv-test/bin/hard ## the long fault suite, with its figures (SOAK_MINUTES=2 FAULTS_SEED=6)
-	.venv-test/bin/python -m pytest -rs -m faults tests/faults
+	.venv-test/bin/python -m pytest -rs --timeout 0 -m faults tests/faults
 
 test-systemd: ## boot a Debian and run the service in it (root only; SUITE=bookworm|trixie)
 	systemd/test-service $(SUITE)
@@ -135,7 +135,7 @@ clean: ## remove everything that the other targets made
 	@echo "setting up .venv-ha (this takes minutes the first time)" >&2
 	@"$(PYTHON_3_13)" -m venv --clear .venv-ha
 	@.venv-ha/bin/python -m pip install --quiet --prefer-binary 'homeassistant==2025.4.4' \
-	  'paho-mqtt>=2.1,<3' 'pydantic>=2.7,<3' 'pytest>=8,<10' 'hypothesis>=6.100,<7'
+	  'paho-mqtt>=2.1,<3' 'pydantic>=2.7,<3' 'pytest>=8,<10' 'pytest-timeout>=2.3,<3' 'hypothesis>=6.100,<7'
 	@.venv-ha/bin/python -m pip install --quiet --no-deps --editable .
 
 comma := ,

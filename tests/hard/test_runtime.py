@@ -45,7 +45,7 @@ from hard.runtime import REPEAT_S, Runtime, RuntimeOptions
 from hard.states import StateBoard
 from hard.threads import SAID_REASONS, SinkThread, SourceThread
 
-PATIENCE_S = 10
+PATIENCE_S = 60  # an emulated machine takes 15 s to start a process
 
 
 def batch(stream, n, samples=1, max_delay_s=0.0):
