@@ -127,7 +127,7 @@ class Daemon(_Table):
     max_streams: int = Field(
         default=1000, ge=1, le=10_000, description="more evict one without a bout, else the idlest"
     )
-    inbox_messages: int = Field(default=1024, ge=16, description="more drop the busiest's oldest")
+    inbox_messages: int = Field(default=1024, ge=16, description="more drop the busiest source's")
     shutdown_s: float = Field(default=4.5, gt=0, le=60, description="SIGTERM to exit, at most")
 
 

@@ -13,6 +13,7 @@ import time
 from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass, field
 from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hard.api import (
@@ -124,6 +125,7 @@ def _far(seconds: float) -> str:
 
 class _Waiting(NamedTuple):
     message: Message | Request
+    source: str | None  # None: the daemon itself
     stream: str | None  # None: it holds no samples
     samples: int
     at_s: float
@@ -131,27 +133,38 @@ class _Waiting(NamedTuple):
 
 @dataclass(slots=True)
 class _Share:
-    """What waits of one stream: the numbers of its messages, and how many samples they hold."""
+    """How much waits, of a source or of one of its streams."""
 
-    numbers: deque[int] = field(default_factory=deque)
+    messages: int = 0
     samples: int = 0
 
+    def add(self, messages: int, samples: int) -> None:
+        self.messages += messages
+        self.samples += samples
 
-def _messages(share: _Share) -> int:
-    return len(share.numbers)
+
+@dataclass(slots=True)
+class _StreamShare(_Share):
+    numbers: deque[int] = field(default_factory=deque)  # of its messages, the oldest first
 
 
-def _samples(share: _Share) -> int:
-    return share.samples
+@dataclass(slots=True)
+class _SourceShare(_Share):
+    streams: dict[str | None, _StreamShare] = field(default_factory=dict)
+
+
+_messages = attrgetter("messages")
+_samples = attrgetter("samples")
 
 
 class Inbox:
     """What arrived and was not yet fed, bounded in messages and samples; it also hears silence.
 
-    `put` is called from any source's thread and never blocks: at the bound the oldest message of
-    the stream that takes most room is dropped and counted, so that one that floods costs the others
-    nothing.  Everything else is called from the pipeline's thread.  All times are
-    monotonic.
+    `put` is called from any source's thread and never blocks: at the bound the source that takes
+    most room loses the oldest message of that stream of its own which takes most, counted.  So a
+    flood costs the other sources nothing, be it of one name or of thousands, and one stream's flood
+    nothing to the others of its source.  Everything else is called from the pipeline's thread.  All
+    times are monotonic.
     """
 
     def __init__(self, max_messages: int, max_samples: int, no_data_after_s: float) -> None:
@@ -163,7 +176,7 @@ class Inbox:
         self._no_data_after_s = no_data_after_s
         self._filled = threading.Condition()
         self._queue: OrderedDict[int, _Waiting] = OrderedDict()  # by running number
-        self._shares: dict[str | None, _Share] = {}
+        self._shares: dict[str | None, _SourceShare] = {}
         self._put = self._samples = 0
         self._arrivals: OrderedDict[str, _Arrivals] = OrderedDict()
         self._silent: deque[tuple[float, str]] = deque()
@@ -183,8 +196,8 @@ class Inbox:
         """The number of streams that arrived."""
         return len(self._arrivals)
 
-    def put(self, items: Message) -> None:
-        """Take a message in; drop others while there are too many messages or samples.
+    def put(self, items: Message, source: str | None = None) -> None:
+        """Take a message of a source in; drop some while there are too many messages or samples.
 
         Raises TypeError for what no source may emit.
         """
@@ -202,11 +215,11 @@ class Inbox:
                 self._note_arrival(batch, now_s)
                 self.arrived[batch.sensor] += len(batch)
             stream = batches[0].stream if batches else None
-            self._append(_Waiting(message, stream, samples, now_s))
+            self._append(_Waiting(message, source, stream, samples, now_s))
             while len(self._queue) > self._max_messages:
-                self._count_drop(self._remove(max(self._shares.values(), key=_messages)))
+                self._drop_of_most(_messages)
             while self._samples > self._max_samples:
-                self._count_drop(self._remove(max(self._shares.values(), key=_samples)))
+                self._drop_of_most(_samples)
             self._filled.notify()
 
     def ask(self, request: Request) -> None:
@@ -215,7 +228,7 @@ class Inbox:
             if self._closed:
                 request.answer.put(Refusal("stopping", "the daemon is about to stop"))
                 return
-            self._append(_Waiting(request, None, 0, time.monotonic()))
+            self._append(_Waiting(request, None, None, 0, time.monotonic()))
             self._filled.notify()
 
     def forget(self, stream: str) -> None:
@@ -278,25 +291,42 @@ class Inbox:
     def _append(self, waiting: _Waiting) -> None:
         self._put += 1
         self._queue[self._put] = waiting
-        share = self._shares.setdefault(waiting.stream, _Share())
-        share.numbers.append(self._put)
-        share.samples += waiting.samples
+        source = self._shares.setdefault(waiting.source, _SourceShare())
+        stream = source.streams.setdefault(waiting.stream, _StreamShare())
+        stream.numbers.append(self._put)
+        for share in (source, stream):
+            share.add(1, waiting.samples)
         self._samples += waiting.samples
 
     def _next(self) -> _Waiting:
         return next(iter(self._queue.values()))
 
     def _pop(self) -> Message | Request:
-        return self._remove(self._shares[self._next().stream])
+        return self._remove(next(iter(self._queue)))
 
-    def _remove(self, share: _Share) -> Message | Request:
-        """Take out the oldest message of a stream."""
-        message, stream, samples, _ = self._queue.pop(share.numbers.popleft())
-        share.samples -= samples
-        self._samples -= samples
-        if not share.numbers:
-            del self._shares[stream]
-        return message
+    def _drop_of_most(self, room: Callable[[_Share], int]) -> None:
+        """Drop the oldest message of whose who takes most room: first the source, then its stream.
+
+        The cost grows with the streams of that source which wait, no more than messages.
+        """
+        source = max(self._shares.values(), key=room)
+        stream = max(source.streams.values(), key=room)
+        self._count_drop(self._remove(stream.numbers[0]))
+
+    def _remove(self, number: int) -> Message | Request:
+        """Take out a message, the oldest of its stream."""
+        waiting = self._queue.pop(number)
+        source = self._shares[waiting.source]
+        stream = source.streams[waiting.stream]
+        stream.numbers.popleft()
+        for share in (source, stream):
+            share.add(-1, -waiting.samples)
+        self._samples -= waiting.samples
+        if not stream.messages:
+            del source.streams[waiting.stream]
+        if not source.messages:
+            del self._shares[waiting.source]
+        return waiting.message
 
     def _note_arrival(self, batch: SampleBatch, now_s: float) -> None:
         silent_s = now_s + self._no_data_after_s + batch.declared.max_delay_s

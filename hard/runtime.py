@@ -22,7 +22,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
@@ -177,7 +177,8 @@ class Runtime:
 
     def _run_source(self, source: Source[Any]) -> SourceThread:
         source.ask = self.commands.obey
-        thread = SourceThread(source, self._inbox.put, self._look)
+        put = partial(self._inbox.put, source=source.name)
+        thread = SourceThread(source, put, self._look)
         with contextlib.suppress(EventLogError):  # which the log tells by itself
             thread.expect(self._log.streams())
         return thread

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hard.api import NS_PER_S, Annotation, Declared, Resume, SampleBatch, Silence
-from hard.inbox import Inbox
+from hard.inbox import Inbox, Request
 
 YEAR_S = 365.25 * 86_400
 
@@ -56,6 +56,31 @@ def test_who_floods_costs_the_others_nothing():
         assert left == [*((f"phone-{n}", n) for n in range(4)), *(("hot", n) for n in (97, 98, 99)),
                         ("phone-9", 9)]  # fmt: skip
         assert inbox.counts["dropped_messages"] == 97
+
+
+@pytest.mark.parametrize(("bounds", "samples"), [((50, 10_000), 1), ((1000, 500), 10)])
+def test_a_flood_of_names_on_one_source_costs_the_stream_of_another_nothing(bounds, samples):
+    inbox = Inbox(*bounds, 10.0)
+    for n in range(2000):
+        inbox.put([batch(f"flood-{n}", n, samples)], "degs")
+        if n % 100 == 0:
+            inbox.put([batch("anna", n, samples)], "phone")
+    left = []
+    while item := inbox.take(0):
+        left.append((item[0].stream, int(item[0].t[0])))
+    assert [n for stream, n in left if stream == "anna"] == list(range(0, 2000, 100))
+    assert len(left) == 50
+    assert inbox.counts["dropped_messages"] == 2020 - 50
+
+
+def test_a_request_is_not_dropped_for_a_flood():
+    inbox = Inbox(16, 1000, 10.0)
+    requests = [Request(Resume("anna")) for _ in range(3)]
+    for request in requests:
+        inbox.ask(request)
+    for n in range(100):
+        inbox.put([batch(f"flood-{n}", n)], "degs")
+    assert [inbox.take(0) for _ in requests] == requests
 
 
 def test_after_closing_nothing_comes_in_and_the_rest_comes_out():
