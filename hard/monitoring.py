@@ -118,7 +118,7 @@ class Figures(Collector):
         age = "Age of the oldest of them."
         yield _gauges("backlog_seconds", age, "sink", figures["backlog_s"])
         yield _gauges("up", "Whether a source or a sink works.", "instance", figures["up"])
-        again = "How often one was begun again, after an outage or a bug."
+        again = "How often one was tried again, in an outage or after a bug."
         yield _counters("restarts", again, "instance", figures["restarts"])
         doubted = "Whether this machine's clock can't be believed."
         yield _gauge("clock_unsynced", doubted, health["clock_unsynced"])

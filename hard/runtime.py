@@ -99,6 +99,11 @@ def _told(event: Event) -> dict[str, Any]:
     return {"event_type": event.kind, "t_decided_ns": event.t_decided, **shown}
 
 
+def _working(thread: PluginThread) -> dict[str, Any]:
+    """Return how a source or a sink does."""
+    return {name: getattr(thread, name) for name in ("name", "state", "why", "restarts")}
+
+
 @cache
 def _version() -> str:
     return version("hard-daemon")
@@ -267,11 +272,8 @@ class Runtime:
                 }
                 for stream, arrived in shown.items()
             ],
-            "sources": [{"name": s.name, "state": s.state, "why": s.why} for s in self._sources],
-            "sinks": [
-                {"name": s.name, "state": s.state, "why": s.why, "backlog": s.cursor.backlog}
-                for s in self._sinks
-            ],
+            "sources": [_working(thread) for thread in self._sources],
+            "sinks": [_working(s) | {"backlog": s.cursor.backlog} for s in self._sinks],
             "degraded": "; ".join(self._faults()) or None,
             "reload": self._last_reload(),
             "record": None if recorder is None else recorder.status(),
@@ -332,7 +334,7 @@ class Runtime:
                 sink.name: self._ages.age_s(sink.cursor.position, now_s) for sink in self._sinks
             },
             "up": {thread.name: thread.state == "running" for thread in plugins},
-            "restarts": {t.name: t.counts["outages"] + t.counts["bugs"] for t in plugins},
+            "restarts": {thread.name: thread.restarts for thread in plugins},
         }
 
     def unhealthy(self) -> list[str]:

@@ -34,7 +34,8 @@ __all__ = ["Budget", "PluginThread", "Pulse", "SinkThread", "SourceThread"]
 BACKOFF_FIRST_S = 1.0
 BACKOFF_MAX_S = 60.0
 SETTLED_S = 60.0
-"""An attempt that lasted this long was a success: the next outage backs off from the start."""
+"""An attempt that lasted this long was a success: what ends it is another outage, which backs off
+from the start."""
 SAID_REASONS = 10
 """So many reasons of one outage are told: a receiver may word each refusal otherwise."""
 RESTARTS = 5
@@ -123,6 +124,9 @@ class PluginThread(ABC):
         self._plugin = plugin
         self._why: str | None = None
         self.counts: Counter[str] = Counter()
+        """`outages`, each once, however often it is tried meanwhile, and `bugs`."""
+        self.restarts = 0
+        """How often an attempt followed another, during an outage or after a bug."""
         self.pulse = Pulse(limit_s)
         self._on_done = on_done
         self._stop = threading.Event()
@@ -176,6 +180,7 @@ class PluginThread(ABC):
         except (SourceUnavailable, SinkUnavailable, EventLogError) as err:
             if time.monotonic() - began_s >= SETTLED_S:
                 self._backoff.reset()
+                self._outage.clear()
             return self._pauses(err)
         except UnusableInput as err:
             _log.error("%s: cannot be used: %s", self.name, err)
@@ -187,11 +192,13 @@ class PluginThread(ABC):
         return False
 
     def _pauses(self, err: Exception) -> bool:
+        self.restarts += 1
+        if not self._outage:
+            self.counts["outages"] += 1
         if str(err) not in self._outage and len(self._outage) < SAID_REASONS:
             self._outage.add(str(err))
             _log.warning("%s: away, trying again until it is back: %s", self.name, err)
         pause_s = self._backoff.next_s(getattr(err, "again_within_s", None))
-        self.counts["outages"] += 1
         self.pulse.beat(pause_s)
         self.state, self._why = "away", str(err)
         return not self._stop.wait(pause_s) or self._ends()
@@ -203,6 +210,7 @@ class PluginThread(ABC):
         if self._stop.is_set():
             return self._ends()
         if self._budget.spend():
+            self.restarts += 1
             return True
         _log.error("%s: given up after %d restarts", self.name, RESTARTS)
         self.state, self._why = "failed", f"a bug: {err!r}"

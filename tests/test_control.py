@@ -547,8 +547,9 @@ def test_status_tells_streams_sources_sinks_and_models(tmp_path):
         assert stream["rate_hz"]["accel"] == pytest.approx(50, abs=5)
         assert stream["samples"]["accel"] == stream["samples"]["gyro"] >= 150
         assert stream["age_s"] < 3
-        assert answer["sources"] == [{"name": "sim", "state": "running", "why": None}]
-        assert answer["sinks"] == [{"name": "file", "state": "running", "why": None, "backlog": 0}]
+        works = {"state": "running", "why": None, "restarts": 0}
+        assert answer["sources"] == [{"name": "sim", **works}]
+        assert answer["sinks"] == [{"name": "file", **works, "backlog": 0}]
         assert answer["models"][0].startswith("pocket@")
         assert (answer["pid"], answer["record"]) == (process.pid, None)
         told = hard("status", "-c", config).stdout

@@ -323,6 +323,8 @@ def test_a_source_that_is_away_is_run_again_and_said_once_each_way(path, caplog)
     with Running(path, [source]) as running:
         assert running.ended() == 0
     assert source.runs == 3
+    assert running.runtime.counts()["imu.outages"] == 1
+    assert running.runtime.figures()["restarts"] == {"imu": 2}
     said = [each.message for each in caplog.records if each.message.startswith("imu")]
     assert said == ["imu: away, trying again until it is back: no such port", "imu: back"]
 
@@ -333,7 +335,17 @@ def test_an_outage_whose_reason_is_always_worded_otherwise_does_not_flood_the_lo
     for n in range(100):
         thread._pauses(SourceUnavailable(f"refused: request {n}"))
     assert len(caplog.records) == SAID_REASONS
-    assert thread.counts["outages"] == 100
+    assert (thread.counts["outages"], thread.restarts) == (1, 100)
+
+
+def test_an_outage_is_counted_once_when_it_begins_however_often_it_is_tried(path):
+    gone = raises(SourceUnavailable("no such port", again_within_s=0.001))
+    broken = then(emits("imu", 1), gone)
+    source = Played("imu", *[gone] * 20, broken, *[gone] * 20, emits("imu", 2))
+    with Running(path, [source]) as running:
+        assert running.ended() == 0
+    assert running.runtime.counts()["imu.outages"] == 2
+    assert running.runtime.figures()["restarts"] == {"imu": 41}
 
 
 def test_what_is_cheap_to_look_for_is_looked_for_soon_however_long_it_was_away(path):
