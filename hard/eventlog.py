@@ -179,17 +179,25 @@ class EventLog:
         return self._writer.is_alive()
 
     def append(
-        self, events: Iterable[Event], states: Mapping[str, Mapping[str, Any] | None] | None = None
+        self,
+        events: Iterable[Event],
+        states: Mapping[str, Mapping[str, Any] | None] | None = None,
+        evidence: Mapping[str, int] | None = None,
     ) -> None:
         """Queue events for the next commit; those of one call share it.  Never waits for a disk.
 
         `states`, stream -> what the pipeline knows of it after these events, JSON values, is
-        committed with the last of them, or soon where there are none; None removes a stream's.  At
+        committed with the last of them, or soon where there are none; None removes a stream's.
+        `evidence`, stream -> ns, is where that of a bout that these open ends by now.  At
         `MAX_QUEUED` the oldest events not yet committed are dropped and counted.  Raises TypeError
         for what is not plain JSON (a programming error), nothing else.
         """
         given = list(events)
-        rows = [Row(e, to_body(e), n == len(given)) for n, e in enumerate(given, 1)]
+        known = evidence or {}
+        rows = [
+            Row(event, to_body(event), n == len(given), known.get(event.stream, event.t_start))
+            for n, event in enumerate(given, 1)
+        ]
         texts = {
             stream: None if state is None else json.dumps(state, separators=(",", ":"))
             for stream, state in (states or {}).items()

@@ -56,11 +56,15 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An event that waits for its commit; `ends` tells whether it is the last of its append."""
+    """An event that waits for its commit; `ends` tells whether it is the last of its append.
+
+    Of an enter `evidence_ns` is where the evidence ends by then.
+    """
 
     event: Event
     body: str
     ends: bool
+    evidence_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,8 @@ def begin_run(db: sqlite3.Connection, now_ns: int, *, goes_on: bool) -> tuple[in
         left_open = db.execute("SELECT body, evidence_ns FROM open_bouts ORDER BY seq")
         exits = [_interrupted(from_body(body), t_ns) for body, t_ns in left_open]
     newest = reserved + len(exits)
-    _insert(db, [Row(event, to_body(event), ends=True) for event in exits], reserved + 1, now_ns)
+    rows = [Row(event, to_body(event), ends=True, evidence_ns=0) for event in exits]
+    _insert(db, rows, reserved + 1, now_ns)
     db.execute("UPDATE numbers SET reserved = ?", (newest + NUMBERS_PER_BLOCK,))
     return newest, newest + NUMBERS_PER_BLOCK
 
@@ -119,13 +124,18 @@ def last_written_ns(db: sqlite3.Connection) -> int:
 
 
 def _interrupted(enter: Event, evidence_ns: int) -> Event:
-    """Return the exit of a bout whose process was killed; its means died with the process."""
+    """Return the exit of a bout whose process was killed; its means died with the process.
+
+    It ends at the last evidence that the log knows, that at its enter at least.  This may lie
+    before the enter was decided: where data time had gone on without a window, as after a silence.
+    The exit is decided no earlier than the enter all the same.
+    """
     t_end = max(enter.t_start, evidence_ns)
     return replace(
         enter,
         kind="exit",
         t_end=t_end,
-        t_decided=t_end,
+        t_decided=max(t_end, enter.t_decided),
         confidence=None,
         probs={},
         coverage=None,
@@ -158,7 +168,7 @@ def _insert(db: sqlite3.Connection, rows: list[Row], first_seq: int, now_ns: int
         if event.kind == "enter":
             db.execute(
                 "INSERT OR REPLACE INTO open_bouts VALUES (?, ?, ?, ?, ?)",
-                (event.bout, seq, event.stream, event.t_start, row.body),
+                (event.bout, seq, event.stream, row.evidence_ns, row.body),
             )
         elif event.kind == "exit":
             db.execute("DELETE FROM open_bouts WHERE bout = ?", (event.bout,))

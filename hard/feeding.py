@@ -31,7 +31,7 @@ from hard.inbox import IDLE_S, Inbox, Reconfiguration, Refusal, Request
 from hard.threads import Budget, Pulse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from hard.eventlog import EventLog
     from hard.states import StateBoard
@@ -76,8 +76,8 @@ class Pipeline(Protocol):
         """Return the streams that made room for others since the last call."""
         ...
 
-    def evidence(self) -> Mapping[str, int]:
-        """Return stream -> data time (ns) of the last evidence of its open bout."""
+    def evidence(self, streams: Iterable[str] | None = None) -> Mapping[str, int]:
+        """Return stream -> data time (ns) of the last evidence of its open bout; None: of all."""
         ...
 
     def memory(self, stream: str) -> Mapping[str, Any]:
@@ -314,7 +314,8 @@ class PipelineThread:
         """Log events and show what the streams are now; `keep` with what is known of them."""
         events = self._flagged(events)
         known = {stream: self._pipeline.memory(stream) or None for stream in streams if keep}
-        self._log.append(events, known)
+        entered = [event.stream for event in events if event.kind == "enter"]
+        self._log.append(events, known, self._pipeline.evidence(entered))
         self._kept |= {stream for stream, memory in known.items() if memory}
         for event in events:
             if self._summaries is not None:

@@ -287,9 +287,10 @@ class Pipeline:
         self._evicted.clear()
         return evicted
 
-    def evidence(self) -> Mapping[str, int]:
-        """Return for every open bout's stream where its evidence ends, ns."""
-        ends = ((n, s.decision.last_evidence_ns) for n, s in self._streams.items())
+    def evidence(self, streams: Iterable[str] | None = None) -> Mapping[str, int]:
+        """Return where the evidence of each open bout ends, ns, by stream: of all, or of these."""
+        known = self._streams if streams is None else self._streams.keys() & set(streams)
+        ends = ((name, self._streams[name].decision.last_evidence_ns) for name in known)
         return {name: end for name, end in ends if end is not None}
 
     def _known(self, stream: str) -> _Stream:

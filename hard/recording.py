@@ -767,6 +767,7 @@ class Unrecognised:
         """Know no streams that could go."""
         return []
 
-    def evidence(self) -> Mapping[str, int]:
+    def evidence(self, streams: Iterable[str] | None = None) -> Mapping[str, int]:
         """Have nothing to remember."""
+        del streams
         return {}

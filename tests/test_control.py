@@ -440,7 +440,8 @@ class Standing:
     def memories(self):
         return {}
 
-    def evidence(self):
+    def evidence(self, streams=None):
+        del streams
         return {}
 
 

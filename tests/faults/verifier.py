@@ -123,12 +123,16 @@ def account(path, verifier, patience_s=10.0, *, forgotten=False, poison=()):
     """Hold what the verifier saw against the log, whose daemon has ended.
 
     Nothing lost; twice only what has the same id and number; in order per stream; no number for
-    two events.  Only a card that failed may have `forgotten` what was delivered; `poison` are ids
+    two events; no exit decided before its enter.  Only a card that failed may have `forgotten` what was delivered; `poison` are ids
     that no broker takes.
     """
     events = [event for event in logged(path) if event.id not in poison]
     expected = {event.id: event for event in events}
     assert len(expected) == len(events), "two events of the log share an id"
+    decided = {event.bout: event.t_decided for event in events if event.kind == "enter"}
+    exits = [event for event in events if event.kind == "exit"]
+    early = [exit_ for exit_ in exits if exit_.t_decided < decided.get(exit_.bout, 0)]
+    assert not early, f"{early[:3]} were decided before their enters"
     # The durable session may still be behind the listener.
     until(
         lambda: (

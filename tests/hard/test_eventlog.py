@@ -551,6 +551,22 @@ def test_evidence_never_moves_back_and_never_ends_a_bout_before_its_onset(tmp_pa
     assert ends == {"phone-1": 30 * S, "phone-2": 10 * S}
 
 
+@pytest.mark.parametrize(("known", "end_s", "decided_s"), [(14, 14, 14), (12, 12, 13), (0, 10, 13)])
+def test_a_bout_just_begun_at_a_kill_ends_at_the_evidence_of_its_enter_decided_no_earlier_than_it(
+    tmp_path, known, end_s, decided_s
+):
+    path = tmp_path / "log.db"
+    begun = enter(10)  # decided at 13 s
+    with opened(path) as log:
+        log.append([begun], evidence={"phone-1": known * S} if known else {})
+        assert log.flush(10.0)
+        copy = copied(path, tmp_path / "copy")
+    with opened(copy) as log:
+        exit_ = everything(log)[-1]
+    assert (exit_.bout, exit_.reason) == (begun.bout, "interrupted")
+    assert (exit_.t_start, exit_.t_end, exit_.t_decided) == (10 * S, end_s * S, decided_s * S)
+
+
 def test_evidence_of_a_minute_without_events_is_noted_beside_the_file_alone(tmp_path):
     path = tmp_path / "log.db"
     noted = tmp_path / "log.db.evidence"

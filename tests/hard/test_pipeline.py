@@ -271,6 +271,18 @@ def test_a_tick_says_what_a_gap_in_the_data_says(gap_s, offset):
     assert text(events) == text(fed(gap, before + after))
 
 
+def test_when_a_bout_begins_its_evidence_reaches_to_where_that_was_decided():
+    t, x = moving(10)
+    pipe = pipeline()
+    pipe.feed(batches(t, x, stream="other"))
+    for message in seconds(t, x):
+        entered = [event for event in pipe.feed(message) if event.kind == "enter"]
+        if entered:
+            break
+    assert pipe.evidence(["s", "nobody"]) == {"s": pipe.evidence()["s"]}
+    assert pipe.evidence(["s"])["s"] >= entered[-1].t_decided
+
+
 def test_a_tick_gives_at_once_what_waits_for_the_delay():
     t, x = moving(10)
     pipe = pipeline()

@@ -120,8 +120,9 @@ class Decider:
     def memories(self):
         return {}
 
-    def evidence(self):
-        return {stream: bout.t_start for stream, bout in self.opened.items()}
+    def evidence(self, streams=None):
+        known = self.opened if streams is None else self.opened.keys() & set(streams)
+        return {stream: self.opened[stream].t_start for stream in known}
 
 
 class Played(Source):
@@ -476,7 +477,9 @@ def test_a_kill_ends_an_open_bout_at_the_evidence_last_noted(path, tmp_path):
     class Walking(Decider):
         evident = threading.Event()
 
-        def evidence(self):
+        def evidence(self, streams=None):
+            if streams is not None:
+                return super().evidence(streams)
             if self.opened:
                 self.evident.set()
             return dict.fromkeys(self.opened, 777)
