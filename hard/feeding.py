@@ -184,6 +184,11 @@ class PipelineThread:
         """Show no event of a stream any more; from its own thread."""
         self.recent = tuple(event for event in self.recent if event.stream != stream)
 
+    @property
+    def left(self) -> str:
+        """What becomes of the bouts that it had no time to close."""
+        return "bouts that are still open end as interrupted at the next start"
+
     def join(self, timeout_s: float) -> bool:
         """Wait for the thread to end, at most `timeout_s`; return whether it has."""
         self._thread.join(max(0.0, timeout_s))

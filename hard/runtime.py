@@ -142,8 +142,8 @@ class Runtime:
         self._requests: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._deadline_s = math.inf
         self._asked_s = math.inf
-        self.hangs = False
-        """Whether threads that hang were left behind by the shutdown."""
+        self.leaves_threads = False
+        """Whether the shutdown left threads behind, that hang or had too much to do."""
         self._inbox = Inbox(options.inbox_messages, options.inbox_samples, options.no_data_after_s)
         self._pipeline, self._pipeline_counts = pipeline, pipeline.counts
         self._summaries = summaries
@@ -705,11 +705,18 @@ class Runtime:
         self._await(self._sinks, 0.97)
         for thread in self._threads:
             if not thread.join(0.0):
-                self.hangs = True
-                _log.warning("shutdown: %s hangs and is left behind", thread.name)
+                self.leaves_threads = True
+                self._tell_left_behind(thread)
         self._log_counters()
         self._log.close(max(0.1, self._left_s(1.0)))
         return 1 if failed and not asked else 0
+
+    def _tell_left_behind(self, thread: PluginThread | PipelineThread) -> None:
+        """Say that a thread has not ended: it hangs if it did not move in the latter half."""
+        if thread.pulse.moved_within(self._options.shutdown_s / 2):
+            _log.warning("shutdown: %s did not get done in time: %s", thread.name, thread.left)
+        else:
+            _log.warning("shutdown: %s hangs and is left behind", thread.name)
 
     def _recorder_limit_s(self) -> float:
         """Return how long the recorder may take; at the end of data there is no deadline yet."""

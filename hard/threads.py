@@ -52,18 +52,20 @@ _log = logging.getLogger(__name__)
 
 
 class Pulse:
-    """Until when a thread may be quiet before it counts as hung.
+    """When a thread moved last, and until when it may be quiet before it counts as hung.
 
-    One float, written by the thread and read by the supervisor.
+    Two floats, written by the thread and read by the supervisor.
     """
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
+        self._moved_s = -math.inf
         self._quiet_until_s = math.inf
 
     def beat(self, asleep_s: float = 0.0) -> None:
         """Show that the thread moves; it may now sleep for `asleep_s` on purpose."""
-        self._quiet_until_s = time.monotonic() + asleep_s + self._limit_s
+        self._moved_s = time.monotonic()
+        self._quiet_until_s = self._moved_s + asleep_s + self._limit_s
 
     def rest(self) -> None:
         """Expect nothing more: the thread is done."""
@@ -72,6 +74,10 @@ class Pulse:
     def is_beating(self) -> bool:
         """Tell whether the thread moved within its limit."""
         return time.monotonic() <= self._quiet_until_s
+
+    def moved_within(self, seconds: float) -> bool:
+        """Tell whether the thread moved so recently."""
+        return time.monotonic() <= self._moved_s + seconds
 
 
 class _Backoff:
@@ -160,6 +166,11 @@ class PluginThread(ABC):
         """Tell whether only a new instance will do, or will do at once: it leaves itself alone."""
         in_trouble = self.state == "away" and self._plugin.trouble is not None
         return in_trouble or self.state == "failed"
+
+    @property
+    @abstractmethod
+    def left(self) -> str:
+        """What becomes of the rest where it does not end in time."""
 
     @abstractmethod
     def _attempt(self) -> None:
@@ -259,6 +270,11 @@ class SourceThread(PluginThread):
         """Tell the source to return, also from a back-off."""
         self._stop.set()
 
+    @property
+    def left(self) -> str:
+        """What it still sends is ignored."""
+        return "what it still sends is ignored"
+
     def abandon(self) -> None:
         """Ignore what the source, which does not stop, emits from now on."""
         self._put = lambda _: None
@@ -329,6 +345,11 @@ class SinkThread(PluginThread):
         self.cursor.must_forget(stream)
         self.cursor.wake()
         return done
+
+    @property
+    def left(self) -> str:
+        """How many events are not confirmed."""
+        return f"{self.cursor.backlog} events wait in the log for the next start"
 
     def finish(self, timeout_s: float) -> None:
         """Write what is in the log, drain and close within `timeout_s`; do not wait for it.

@@ -64,8 +64,8 @@ def run(
     # Before it runs there is nothing to reload: the configuration is being read.
     with on_interrupt(stop, hangup=has_terminal()) as asked:
         code = _run_daemon(configuration_path(config), starting, asked, stdout=stdout)
-    if any(runtime.hangs for runtime in starting):
-        # To take the interpreter down around threads that hang takes long, and may hang itself.
+    if any(runtime.leaves_threads for runtime in starting):
+        # To take the interpreter down around threads that run takes long, and may hang itself.
         logging.shutdown()
         sys.stdout.flush()
         os._exit(code)

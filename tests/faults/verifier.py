@@ -123,8 +123,8 @@ def account(path, verifier, patience_s=10.0, *, forgotten=False, poison=()):
     """Hold what the verifier saw against the log, whose daemon has ended.
 
     Nothing lost; twice only what has the same id and number; in order per stream; no number for
-    two events; no exit decided before its enter.  Only a card that failed may have `forgotten` what was delivered; `poison` are ids
-    that no broker takes.
+    two events; no exit decided before its enter.  Only a card that failed may have `forgotten` what
+    was delivered; `poison` are ids that no broker takes.
     """
     events = [event for event in logged(path) if event.id not in poison]
     expected = {event.id: event for event in events}
