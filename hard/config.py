@@ -75,6 +75,7 @@ MODELS = "models"
 """The folder of installed models, in the state directory."""
 DEFAULT_MODEL = "pocket"
 _NAME = r"^[A-Za-z0-9_-]{1,64}$"
+_NAMED = re.compile(_NAME)
 _SECRET = re.compile(r"password|token|secret", re.IGNORECASE)
 _CREDENTIAL = "credential:"
 _CREDENTIALS = "CREDENTIALS_DIRECTORY"
@@ -462,12 +463,9 @@ def _settings(
         settings = Settings.model_validate(table, context=folder)
     except ValidationError as error:
         faults = [explain(f, _known(f["loc"])) for f in error.errors()]
-        # The plugins' tables can be checked all the same.
-        parts = {k: v for k, v in table.items() if k in {"sources", "sinks"} and _is_tables(v)}
-        faults += _told_models(table, folder)
-        return Settings.model_validate({} if _name_faults(faults) else parts), faults
-    if state := kept_in(settings.hard.state_dir, path):
-        settings = settings.with_models_in(state / MODELS)
+        faults += _told_models(table, folder, path)
+        return Settings.model_validate(_plugin_tables(table)), faults
+    settings = _with_installed(settings, path)
     return settings, _model_faults(settings)
 
 
@@ -585,15 +583,48 @@ def _unusable_folders(settings: Settings) -> Iterator[tuple[str, str]]:
             yield key, fault
 
 
-def _told_models(table: dict[str, Any], folder: Path) -> Iterator[tuple[str, str]]:
+def _plugin_tables(table: dict[str, Any]) -> dict[str, Any]:
+    """Return the tables of plugins, which can be checked whatever else is wrong."""
+    return {
+        group: {
+            n: t for n, t in table[group].items() if isinstance(t, dict) and _NAMED.fullmatch(n)
+        }
+        for group in ("sources", "sinks")
+        if isinstance(table.get(group), dict)
+    }
+
+
+def _told_models(table: dict[str, Any], folder: Path, path: Path) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with the models of settings that can't be used as they are."""
-    parts = {key: table[key] for key in ("model", "decision", "streams") if key in table}
+    rules = table.get("streams")
+    parts = {
+        "hard": _only("state_dir", table.get("hard")),
+        "model": _only("name", table.get("model")),
+        "streams": [
+            {"match": "*", **_only("model", rule)}
+            for rule in (rules if isinstance(rules, list) else [])
+        ],
+        "decision": table.get("decision", {}),
+    }
     for key in list(parts):
         try:
             Settings.model_validate({key: parts[key]}, context=folder)
         except ValidationError:
             del parts[key]
-    yield from _model_faults(Settings.model_validate(parts, context=folder))
+    settings = Settings.model_validate(parts, context=folder)
+    yield from _model_faults(_with_installed(settings, path))
+
+
+def _only(key: str, table: Any) -> dict[str, Any]:
+    """Return a table's text of that key, whatever else is in it."""
+    text = table.get(key) if isinstance(table, dict) else None
+    return {key: text} if isinstance(text, str) else {}
+
+
+def _with_installed(settings: Settings, path: Path) -> Settings:
+    """Let the settings of a configuration know the models that are installed for it."""
+    state = kept_in(settings.hard.state_dir, path)
+    return settings.with_models_in(state / MODELS) if state else settings
 
 
 def _model_faults(settings: Settings) -> list[tuple[str, str]]:
@@ -620,14 +651,6 @@ def _strange_states(
             if state not in known:
                 told = f"{state!r} is nothing that the models tell; they tell {', '.join(known)}"
                 yield f"decision.{key}", told
-
-
-def _is_tables(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(v, dict) for v in value.values())
-
-
-def _name_faults(faults: list[tuple[str, str]]) -> bool:
-    return any(key.startswith(("sources", "sinks")) for key, _ in faults)
 
 
 def _known(location: tuple[int | str, ...]) -> list[str]:

@@ -22,6 +22,24 @@ __all__ = ["Plugin", "PluginError", "available", "create", "explain", "file_opti
 
 Group: TypeAlias = Literal["sources", "sinks"]
 _BASES: dict[Group, Any] = {"sources": Source, "sinks": Sink}
+_LETTERS = "letters (a to z, A to Z), digits"
+_FORMS = {
+    r"^[A-Za-z0-9_-]{1,64}$": f"1 to 64 {_LETTERS}, _ and -",
+    r"^[A-Za-z0-9_.-]+$": f"{_LETTERS}, _, . and -",
+    r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$": f"{_LETTERS}, _ and -, with / only between them",
+    r"^/[!-~]*$": "a path that begins with / and has no blank",
+    r"^wss?://[!-~]+$": "an address that begins with ws:// or wss:// and has no blank",
+}
+"""What a setting may be made of: the pattern of its field, in words."""
+_KINDS = {
+    "bool_type": "true or false",
+    "dict_type": "a table",
+    "int_type": "a whole number",
+    "list_type": 'a list, such as ["a", "b"]',
+    "model_type": "a table",
+    "string_type": "text in quotes",
+}
+"""What a setting must be, by pydantic's word for the fault."""
 
 
 class PluginError(Exception):
@@ -127,7 +145,8 @@ def _is_of_paths(annotation: Any) -> bool:
 
 def explain(fault: Any, known: list[str]) -> tuple[str, str]:
     """Return (key, sentence) of one of pydantic's errors."""
-    key = ".".join(str(part) for part in fault["loc"])
+    location = [str(part) for part in fault["loc"] if part != "[key]"]
+    key = ".".join(location)
     if fault["type"] == "extra_forbidden":
         if near := get_close_matches(str(fault["loc"][-1]), known, n=1):
             return key, f'unknown key; did you mean "{near[0]}"?'
@@ -135,5 +154,10 @@ def explain(fault: Any, known: list[str]) -> tuple[str, str]:
     if fault["type"] == "missing":
         return key, "missing"
     told = fault["msg"].removeprefix("Value error, ")
+    meant = _KINDS.get(fault["type"]) or _FORMS.get(fault.get("ctx", {}).get("pattern"))
+    if meant is not None:
+        told = f"must be {meant}"
+    if fault["type"] == "dict_type" and location[0] in _BASES:
+        told += f": begin it with [{location[0]}.NAME]"
     # A check of the whole table has the table for its input: too much to show.
     return key, told if isinstance(fault["input"], dict) else f"{told} (it is {fault['input']!r})"

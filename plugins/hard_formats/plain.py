@@ -9,6 +9,7 @@ Android frame, gravity included; units, unit of time and clock come from the con
 
 from __future__ import annotations
 
+import reprlib
 from typing import TYPE_CHECKING, Any, Final
 
 from hard.api import NS_PER_S, PLAUSIBLE_NS
@@ -40,16 +41,22 @@ def recognises(body: dict[str, Any]) -> bool:
 def read(body: dict[str, Any], options: Options, t_received_ns: int | None) -> Contents:
     """Return what the message holds; raise `Refused` for another shape or unit of time."""
     if not recognises(body):
-        raise Refused(
-            "unknown_shape",
-            f"a message has neither payload, samples nor t; its keys are {list(body)[:8]!r}",
-        )
+        raise Refused("unknown_shape", _misshapen(body))
     if type(body.get("samples")) is list:
         samples = body["samples"]
         _check_time_unit((s.get("t") for s in samples if type(s) is dict), options, t_received_ns)
         return _rows(body, options)
     _check_time_unit(body["t"], options, t_received_ns)
     return _columns(body, options)
+
+
+def _misshapen(body: dict[str, Any]) -> str:
+    """Say what is wrong with a message that has no list where its samples should be."""
+    for key in ("payload", "samples", "t"):
+        if type(body.get(key, [])) is not list:
+            seen = reprlib.repr(body[key])  # short and shallow, however deep it is
+            return f"a message's {key} is no list but {seen}: send a list, even of one"
+    return f"a message has neither payload, samples nor t; its keys are {list(body)[:8]!r}"
 
 
 def _check_time_unit(times: Iterable[Any], options: Options, t_received_ns: int | None) -> None:

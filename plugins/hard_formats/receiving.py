@@ -25,6 +25,18 @@ if TYPE_CHECKING:
     from hard_formats.messages import Decoded
 
 
+FAULTS = {
+    "bad_time": "their time is missing or no count since 1970 in the right unit: correct the "
+    "sender",
+    "wrong_type": "what they measure is not named, or their values are not three numbers: send x, "
+    "y and z under the name of their sensor",
+    "not_finite": "a value is NaN, infinite or beyond float32: correct the sender",
+    "unit_unknown": "the uncalibrated accelerometer is neither in g nor in m/s2, or sent for less "
+    "than half a second: set platform, or switch on Accelerometer and Gravity",
+}
+"""Why samples are left out, by the word that they are counted by, and what to do."""
+
+
 class ReceivingConfig(Options, AdmissionConfig):
     """What the messages do not say about themselves, and which of them may come in."""
 
@@ -51,7 +63,8 @@ def read(decoding: Callable[[], Decoded], sender: str, skip: Skip) -> Decoded | 
     else:
         for reason, n in decoded.skipped.items():
             if n:
-                skip(reason, f"{sender}: {n} samples left out", n)
+                left = "1 sample" if n == 1 else f"{n} samples"
+                skip(reason, f"{sender}: {left} left out: {FAULTS[reason]}", n)
         return decoded
     skip(refusal.reason, f"{sender}: {refusal}")
     return refusal

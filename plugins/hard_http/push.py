@@ -21,7 +21,7 @@ from pydantic import AfterValidator, Field, model_validator
 from hard.api import Emit, SampleBatch, Source, SourceUnavailable, Stage, Stop
 from hard_formats.credentials import CredentialError, first_line, open_to_others
 from hard_formats.messages import Decoded, Refused, decode
-from hard_formats.receiving import ReceivingConfig, Reception, first_message
+from hard_formats.receiving import FAULTS, ReceivingConfig, Reception, first_message
 from hard_http.addresses import reachable
 from hard_http.running import run_until
 from hard_http.server import Answer, Head, Limits, serve
@@ -48,14 +48,6 @@ NO_ACCELEROMETER = (
     "Switch on Accelerometer and Gravity in Sensor Logger (on Android Total Acceleration will do): "
     "the message holds no acceleration that can be used."
 )
-_FAULTS = {
-    "bad_time": "their time is missing or no count since 1970 in the right unit",
-    "wrong_type": "their values are not three numbers",
-    "not_finite": "a value is NaN, infinite or beyond float32",
-    "unit_unknown": "the uncalibrated accelerometer is neither in g nor in m/s2, or sent for less "
-    "than half a second: set platform, or switch on Accelerometer and Gravity",
-}
-"""Why samples were left out, for whoever holds the phone."""
 _STATUSES = {"not_allowed": 403, "too_many_streams": 403, "too_fast": 429, "undecodable": 500}
 
 
@@ -323,9 +315,9 @@ def _lacking(sensors: AbstractSet[Sensor]) -> tuple[str, str] | None:
 def _faults(skipped: Counter[str]) -> str:
     """Say what is wrong with the samples of a message whose sensors would do."""
     told = [
-        f"{n} samples are left out as {reason}: {_FAULTS[reason]}"
+        f"{n} samples are left out as {reason}: {FAULTS[reason]}"
         for reason, n in skipped.items()
-        if n and reason in _FAULTS
+        if n
     ]
     return f"The sensors would do, but {'; '.join(told)}."
 

@@ -2,13 +2,17 @@
 
 import json
 import os
+import re
 
 import pytest
 
 from hard.card import ModelCard
-from hard.config import ConfigError, load, state_folder
+from hard.config import ConfigError, Settings, load, state_folder
+from hard.plugins import available, explain
+from hard.plugins import load as load_plugin
 from hard.zones import machine_zone
 from tests.hard.signals import card_fields
+from tests.models import written
 
 GOOD = """
 [hard]
@@ -90,6 +94,57 @@ plugin = "jsonl"
         for line in lines
     )
     assert any(line.startswith(f"{path}:15: sinks.log.path: missing") for line in lines)
+
+
+def test_a_wrong_model_and_plugin_are_told_beside_whatever_else_is_wrong(tmp_path):
+    text = (
+        '[sources.phone]\nplugin = "mqtt"\nhots = "x"\n[sources."bad name"]\nplugin = "mqtt"\n'
+        '[[streams]]\nmatch = "a"\nmodel = "pockte"\ntimezone = "Mars"\n'
+        '[[streams]]\nmodel = "pockt"\n'
+    )
+    lines = errors_of(write(tmp_path, text))
+    assert [line.split(": ")[:2] for line in lines] == [
+        [f"{tmp_path}/hard.toml:{number}", key]
+        for number, key in (
+            (9, "streams.0.timezone"),
+            (10, "streams.1.match"),
+            (4, "sources.bad name"),
+            (8, "streams.0.model"),
+            (11, "streams.1.model"),
+            (3, "sources.phone.hots"),
+        )
+    ]
+
+
+def test_a_model_that_is_installed_is_not_missed_beside_an_error(tmp_path):
+    text = f'[hard]\nnodes = "x"\nstate_dir = "{tmp_path}"\n[model]\nname = "own"\n'
+    written(tmp_path / "models/own", stem="own", name="own")
+    (line,) = errors_of(write(tmp_path, text))
+    assert "hard.nodes" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[hard]\nnode = "a b"', "hard.node: must be 1 to 64 letters (a to z, A to Z), digits, _"),
+        ('[sinks.own]\nplugin = "exec"\ncommand = "a"', 'command: must be a list, such as ["a", '),
+        ('[sinks]\nplugin = "stdout"', "sinks.plugin: must be a table: begin it with [sinks.NAME]"),
+        ('[sinks."a b"]\nplugin = "stdout"', "sinks.a b: must be 1 to 64 letters"),
+        ("[model]\nname = 7", "model.name: must be text in quotes (it is 7)"),
+    ],
+)
+def test_what_a_setting_must_be_is_told_in_plain_words(tmp_path, text, told):
+    (line,) = errors_of(write(tmp_path, text))
+    assert told in line
+
+
+def test_every_form_that_a_setting_must_have_is_told_in_words():
+    kinds = [load_plugin(g, p.name).Config for g in ("sources", "sinks") for p in available(g)]
+    schemas = json.dumps([kind.model_json_schema() for kind in [*kinds, Settings]])
+    for pattern in set(re.findall(r'"pattern": ("(?:[^"\\]|\\.)*")', schemas)):
+        fault = {"type": "string_pattern_mismatch", "loc": ("key",), "input": 1, "msg": ""}
+        _, told = explain({**fault, "ctx": {"pattern": json.loads(pattern)}}, [])
+        assert told.startswith("must be "), pattern
 
 
 def test_an_unknown_key_that_is_like_none_is_told_with_those_that_are_known(tmp_path):
@@ -366,8 +421,13 @@ match = "b"
 axis = ["x", "y", "z"]
 """
     told = faults(tmp_path, text)
-    assert len(told) == 3
-    for number, key in ((3, "hard.nodes"), (5, "model.name"), (13, "streams.1.axis")):
+    assert len(told) == 4
+    for number, key in (
+        (3, "hard.nodes"),
+        (5, "model.name"),
+        (10, "streams.0.model"),
+        (13, "streams.1.axis"),
+    ):
         assert any(line.startswith(f"{tmp_path}/hard.toml:{number}: {key}: ") for line in told)
     told = faults(tmp_path, text.replace("axis", "axes"))
     assert [line.split(": ")[1] for line in told] == ["hard.nodes", "model.name", "streams.0.model"]

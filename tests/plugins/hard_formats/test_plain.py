@@ -114,6 +114,21 @@ def test_a_board_without_a_calendar_sends_its_own_clock():
     assert batch.t.tolist() == [1_700_000_000_000]
 
 
+@pytest.mark.parametrize("body", [{"samples": {"t": 1}}, {"payload": "test"}, {"t": 1}])
+def test_what_is_there_but_no_list_is_told_as_that(body):
+    (key,) = body
+    assert str(refusal(body)).startswith(f"a message's {key} is no list but {body[key]!r}: send a")
+
+
+def test_what_is_deep_where_a_list_should_be_is_cut_in_the_message():
+    deep = b'{"samples": {"a": ' + b"[" * 900 + b"]" * 900 + b"}}"
+    assert len(str(refusal(deep))) < 200
+
+
+def test_a_message_without_samples_is_told_with_its_keys():
+    assert "neither payload, samples nor t; its keys are ['x']" in str(refusal({"x": []}))
+
+
 def test_plain_json_is_understood_where_it_is_configured():
     assert decoded(PLAIN, format="plain").format == "plain"
     assert refusal({"payload": []}, format="plain").reason == "unknown_shape"

@@ -52,6 +52,15 @@ def test_a_second_device_becomes_a_stream_of_its_own_and_both_ids_are_said():
     assert repr(second.stream) in counts.said[0]
 
 
+def test_samples_that_are_left_out_are_told_with_the_reason_and_the_remedy():
+    taking, counts = reception()
+    body = b'{"samples": [{"t": 1700000000000000000, "gyro": [0, 0]}]}'
+    taking.take(lambda: decode(body, Options(), t_received_ns=T_RECEIVED), "topic", 0.0)
+    (said,) = counts.said
+    assert said.startswith("topic: 1 sample left out: ")
+    assert "their values are not three numbers: send x, y and z" in said
+
+
 def test_a_device_with_a_new_id_goes_on_under_its_name():
     taking, counts = reception()
     taking.take(sent("before"), "topic", 0.0)
