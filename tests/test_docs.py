@@ -249,6 +249,14 @@ def test_the_operating_page_names_every_figure_and_no_other():
     assert {name.removesuffix("_total").removesuffix("_info") for name in told} == families
 
 
+def test_the_operating_page_explains_every_counter_of_the_pipeline_and_no_other():
+    parts = ("ordering", "conditioning", "clock", "pipeline", "feeding")
+    code = "".join((ROOT / f"hard/{part}.py").read_text("utf-8") for part in parts)
+    rows = re.findall(r"^\| `pipeline\.\w+`.*? \|", OPERATING.read_text("utf-8"), re.MULTILINE)
+    told = re.findall(r"`pipeline\.(\w+)`", "".join(rows))
+    assert sorted(told) == sorted(set(re.findall(r'counts\["(\w+)"\] \+=', code)))
+
+
 def test_the_operating_page_tells_of_every_sink():
     rows = re.findall(r"^\| `(\w+)` \|", OPERATING.read_text("utf-8"), re.MULTILINE)
     assert sorted(rows) == sorted(plugin.name for plugin in available("sinks"))
