@@ -183,10 +183,12 @@ class ExecSink(Sink[ExecSinkConfig]):
         text = line.strip()
         seq = int(text) if text.isdigit() and len(text) < 20 else -1
         with self._changed:
-            _, confirm = self._waiting.pop(seq, (0.0, None))
-            self._changed.notify_all()
+            _, confirm = self._waiting.get(seq, (0.0, None))
         if confirm is None:
             shown = text[:_SHOWN_BYTES].decode("utf-8", "replace")
             self.skip("bad_acks", f"its answer {shown!r} is no seq that was asked for")
-        else:
-            confirm(seq)
+            return
+        confirm(seq)
+        with self._changed:  # only now, or `drain` would be over before
+            self._waiting.pop(seq, None)
+            self._changed.notify_all()

@@ -320,6 +320,19 @@ def test_the_program_does_not_inherit_what_systemd_tells_the_daemon(opened, monk
     assert "NOTIFY_SOCKET" not in caplog.text
 
 
+def test_drain_is_over_when_the_last_answer_has_been_confirmed(opened):
+    confirmed = []
+
+    def confirms_slowly(seq):
+        time.sleep(0.05)
+        confirmed.append(seq)
+
+    sink = opened(python(ANSWERS, ack=True))
+    sink.write(sample_events(3), confirms_slowly)
+    sink.drain(PATIENCE_S)
+    assert confirmed == [1, 2, 3]
+
+
 def test_a_probe_says_whether_the_program_is_there():
     (found,) = sink_of("cat").probe(1.0)
     assert found.ok
