@@ -138,9 +138,9 @@ class _Share:
     messages: int = 0
     samples: int = 0
 
-    def add(self, messages: int, samples: int) -> None:
-        self.messages += messages
-        self.samples += samples
+
+_messages = attrgetter("messages")
+_samples = attrgetter("samples")
 
 
 @dataclass(slots=True)
@@ -151,10 +151,34 @@ class _StreamShare(_Share):
 @dataclass(slots=True)
 class _SourceShare(_Share):
     streams: dict[str | None, _StreamShare] = field(default_factory=dict)
+    ranks: list[dict[str | None, None]] = field(default_factory=list)
+    """The streams of which one message waits, those of which two do, and so on."""
 
+    def change(self, name: str | None, messages: int, samples: int) -> _StreamShare:
+        """Note that of a stream one message more waits, or one less; return its share."""
+        stream = self.streams.setdefault(name, _StreamShare())
+        if stream.messages:
+            del self.ranks[stream.messages - 1][name]
+        for share in (self, stream):
+            share.messages += messages
+            share.samples += samples
+        if stream.messages > len(self.ranks):
+            self.ranks.append({})
+        if stream.messages:
+            self.ranks[stream.messages - 1][name] = None
+        else:
+            del self.streams[name]
+        if not self.ranks[-1]:
+            self.ranks.pop()
+        return stream
 
-_messages = attrgetter("messages")
-_samples = attrgetter("samples")
+    def of_most_messages(self) -> _StreamShare:
+        """Return the share of the stream of which most messages wait; a flood asks each time."""
+        return self.streams[next(iter(self.ranks[-1]))]
+
+    def of_most_samples(self) -> _StreamShare:
+        """Return the share of the stream of which most samples wait; few and large ones ask."""
+        return max(self.streams.values(), key=_samples)
 
 
 class Inbox:
@@ -217,9 +241,11 @@ class Inbox:
             stream = batches[0].stream if batches else None
             self._append(_Waiting(message, source, stream, samples, now_s))
             while len(self._queue) > self._max_messages:
-                self._drop_of_most(_messages)
+                share = max(self._shares.values(), key=_messages)
+                self._drop_oldest(share.of_most_messages())
             while self._samples > self._max_samples:
-                self._drop_of_most(_samples)
+                share = max(self._shares.values(), key=_samples)
+                self._drop_oldest(share.of_most_samples())
             self._filled.notify()
 
     def ask(self, request: Request) -> None:
@@ -292,10 +318,7 @@ class Inbox:
         self._put += 1
         self._queue[self._put] = waiting
         source = self._shares.setdefault(waiting.source, _SourceShare())
-        stream = source.streams.setdefault(waiting.stream, _StreamShare())
-        stream.numbers.append(self._put)
-        for share in (source, stream):
-            share.add(1, waiting.samples)
+        source.change(waiting.stream, 1, waiting.samples).numbers.append(self._put)
         self._samples += waiting.samples
 
     def _next(self) -> _Waiting:
@@ -304,26 +327,15 @@ class Inbox:
     def _pop(self) -> Message | Request:
         return self._remove(next(iter(self._queue)))
 
-    def _drop_of_most(self, room: Callable[[_Share], int]) -> None:
-        """Drop the oldest message of whose who takes most room: first the source, then its stream.
-
-        The cost grows with the streams of that source which wait, no more than messages.
-        """
-        source = max(self._shares.values(), key=room)
-        stream = max(source.streams.values(), key=room)
+    def _drop_oldest(self, stream: _StreamShare) -> None:
         self._count_drop(self._remove(stream.numbers[0]))
 
     def _remove(self, number: int) -> Message | Request:
         """Take out a message, the oldest of its stream."""
         waiting = self._queue.pop(number)
         source = self._shares[waiting.source]
-        stream = source.streams[waiting.stream]
-        stream.numbers.popleft()
-        for share in (source, stream):
-            share.add(-1, -waiting.samples)
+        source.change(waiting.stream, -1, -waiting.samples).numbers.popleft()
         self._samples -= waiting.samples
-        if not stream.messages:
-            del source.streams[waiting.stream]
         if not source.messages:
             del self._shares[waiting.source]
         return waiting.message

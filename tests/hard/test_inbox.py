@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hard.api import NS_PER_S, Annotation, Declared, Resume, SampleBatch, Silence
 from hard.inbox import Inbox, Request
@@ -71,6 +73,32 @@ def test_a_flood_of_names_on_one_source_costs_the_stream_of_another_nothing(boun
     assert [n for stream, n in left if stream == "anna"] == list(range(0, 2000, 100))
     assert len(left) == 50
     assert inbox.counts["dropped_messages"] == 2020 - 50
+
+
+@given(st.lists(st.sampled_from(["x", "y", "z", "anna", "taken"]), max_size=80))
+def test_whatever_comes_and_goes_a_source_with_no_more_than_its_half_loses_nothing(steps):
+    inbox, sent, taken = Inbox(8, 1000, 10.0), [], []
+
+    def take():
+        if item := inbox.take(0):
+            taken.append((item[0].stream, int(item[0].t[0])))
+            return True
+        return False
+
+    def of_anna(messages):
+        return [message for message in messages if message[0] == "anna"]
+
+    for n, step in enumerate(steps):
+        if step == "taken":
+            take()
+        elif step != "anna" or len(of_anna(sent)) - len(of_anna(taken)) < 4:
+            inbox.put([batch(step, n)], "phone" if step == "anna" else "degs")
+            sent.append((step, n))
+    while take():
+        pass
+    assert of_anna(taken) == of_anna(sent)
+    assert taken == sorted(taken, key=lambda message: message[1])
+    assert len(sent) == len(taken) + inbox.counts["dropped_messages"]
 
 
 def test_a_request_is_not_dropped_for_a_flood():
