@@ -299,7 +299,8 @@ def test_a_descendant_that_left_the_group_does_not_hold_up_the_end(opened):
 def test_a_flood_on_stderr_neither_blocks_the_program_nor_fills_the_log(opened, caplog):
     caplog.set_level("INFO")
     program = (
-        "import sys\nfor n in range(50_000): print('x' * 50, file=sys.stderr)\n"
+        "import sys\nsys.stdin.readline()\n"
+        "for n in range(50_000): print('x' * 50, file=sys.stderr)\n"
         "print('y' * 100_000, file=sys.stderr)\nprint(1, flush=True)\nsys.stdin.read()"
     )
     sink, confirmed = opened(python(program, ack=True)), []
