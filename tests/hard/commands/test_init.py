@@ -1,8 +1,10 @@
 """`hard init` at a terminal and without one, with a real broker, a phone and a sensor."""
 
+import contextlib
 import json
 import re
 import signal
+import subprocess
 import threading
 import time
 import tomllib
@@ -234,7 +236,16 @@ def test_an_interrupt_leaves_nothing(tmp_path, broker, when):
         if when not in shown.decode():
             terminal.write(b"\n")
             until_shown(terminal, when)
-        process.send_signal(signal.SIGINT)
+        interrupted(process)
         assert "nothing was written" in all_shown(terminal)
-        assert process.wait(20) == 130
+        assert process.returncode == 130
     assert names(tmp_path) == []
+
+
+def interrupted(process):
+    """Press Ctrl-C until it ends: one that comes just before Python waits for a line is lost."""
+    for _ in range(4):
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+            return
