@@ -50,9 +50,8 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except typer.BadParameter as error:
-            faults: list[Any] = getattr(
-                error.__cause__, "errors", list
-            )()  # of a typer that asks pydantic
+            # Where typer asks pydantic.
+            faults: list[Any] = getattr(error.__cause__, "errors", list)()
             if faults and faults[0]["type"] in _FAULTS:
                 fault = _FAULTS[faults[0]["type"]].format(**faults[0].get("ctx", {}))
                 error.message = f"{faults[0]['input']!r} is {fault}"
