@@ -4,60 +4,156 @@ import contextlib
 import multiprocessing
 import os
 import pty
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
+from multiprocessing import reduction
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryFile
 
 HARD = [sys.executable, "-m", "hard"]
 
-# Some hundred commands are run: each is a process of its own, but forked from one that has
-# imported what most of them need, which takes most of their time.
+# Some hundred commands and daemons are started: each is a process of its own, but forked from one
+# that has imported what most of them need, which takes most of their time.
 _READY = multiprocessing.get_context("forkserver")
-_READY.set_forkserver_preload(["hard.cli", "hard.replay", "hard.runtime", "hard_file", __name__])
+_READY.set_forkserver_preload(["tests.ready"])
 
 
-def hard(*arguments, folder=None, env=None, typed="", timeout_s=120):
-    """Run a command to its end, its input being what is typed, not a terminal."""
-    command = [*HARD, *map(str, arguments)]
-    with TemporaryDirectory() as kept:
-        standard = [Path(kept, name) for name in ("in", "out", "err")]
-        standard[0].write_text(typed)
-        arguments = (command[2:], folder or Path.cwd(), env or dict(os.environ), standard)
-        process = _READY.Process(target=_become, args=arguments)
-        process.start()
-        process.join(timeout_s)
-        code = process.exitcode
-        process.kill()
-        process.join()
-        process.close()
-        out, err = (path.read_text() if path.exists() else "" for path in standard[1:])
-    if code is None:
-        raise subprocess.TimeoutExpired(command, timeout_s, out, err)
-    assert "Traceback" not in err, err
-    return subprocess.CompletedProcess(command, code, out, err)
+class Forked:
+    """A `hard` command that is ready at once; in all else as `subprocess.Popen` has it.
+
+    What is about the start itself (the script, the interpreter's flags, its path, signals that come
+    early, the memory) is started anew instead.
+    """
+
+    def __init__(
+        self,
+        *arguments,
+        stdin=None,
+        stdout=None,
+        stderr=None,
+        text=False,
+        cwd=None,
+        env=None,
+        start_new_session=False,
+    ):
+        self.args = [*HARD, *map(str, arguments)]
+        self.returncode = None
+        theirs = [_ends(given, number) for number, given in enumerate((stdin, stdout, stderr))]
+        self.stdin, self.stdout, self.stderr = (
+            ours and open(ours, mode if text else f"{mode}b")  # noqa: PTH123, SIM115
+            for (_, ours), mode in zip(theirs, "wrr", strict=True)
+        )
+        standard = [_Descriptor(end) for end, _ in theirs]
+        told = (self.args[2:], Path(cwd or Path.cwd()), env or dict(os.environ), start_new_session)
+        self._process = _READY.Process(target=_become, args=(*told, standard), daemon=True)
+        self._process.start()
+        for end, _ in theirs:
+            os.close(end)
+        self.pid = self._process.pid
+
+    def poll(self):
+        if self.returncode is None and self._process.exitcode is not None:
+            self.returncode = self._process.exitcode
+            self._process.close()
+        return self.returncode
+
+    def wait(self, timeout=None):
+        if self.returncode is None:
+            self._process.join(timeout)
+            if self.poll() is None:
+                raise subprocess.TimeoutExpired(self.args, timeout)
+        return self.returncode
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def terminate(self):
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, failure, *_):
+        if failure is not None:
+            self.kill()  # nobody else will, now
+        for pipe in filter(None, (self.stdin, self.stdout, self.stderr)):
+            pipe.close()
+        self.wait()
 
 
-def _become(command, folder, environment, standard):
+def _ends(given, number):
+    """Return the process's end of what is given as its input, output or errors, and ours if any."""
+    if given == subprocess.PIPE:
+        ends = os.pipe()
+        return ends if number == 0 else ends[::-1]
+    if given == subprocess.DEVNULL:
+        return os.open(os.devnull, os.O_RDWR), None
+    if given is None:
+        return os.dup(number), None
+    return os.dup(given if isinstance(given, int) else given.fileno()), None
+
+
+class _Descriptor:
+    """An open file that goes along to the process that is forked, as a number there."""
+
+    def __init__(self, number):
+        self._number = number
+
+    def __reduce__(self):
+        return _arrived, (reduction.DupFd(self._number),)
+
+
+def _arrived(sent):
+    return sent.detach()
+
+
+def _become(command, folder, environment, is_leader, standard):
     """Be the command, with these files as its input, output and errors."""
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    for descriptor, path in enumerate(standard):
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND if descriptor else os.O_RDONLY
-        opened = os.open(path, flags)
-        os.dup2(opened, descriptor)
+    time.tzset()
+    if is_leader:
+        os.setsid()
+    for number, opened in enumerate(standard):
+        os.dup2(opened, number)
         os.close(opened)
     sys.stdin, sys.stdout, sys.stderr = (
-        open(descriptor, mode, closefd=False)  # noqa: SIM115 - a descriptor has no path
-        for descriptor, mode in enumerate(("r", "w", "w"))
+        open(0, closefd=False),  # noqa: SIM115 - a descriptor has no path
+        open(1, "w", closefd=False),  # noqa: SIM115
+        open(2, "w", 1, errors="backslashreplace", closefd=False),  # noqa: SIM115
     )
     sys.argv = command
     from hard.__main__ import main  # noqa: PLC0415 - preloaded
 
     main()
+
+
+def hard(*arguments, folder=None, env=None, typed="", timeout_s=120):
+    """Run a command to its end, its input being what is typed, not a terminal."""
+    with TemporaryFile("w+") as given, TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+        given.write(typed)
+        given.seek(0)
+        files = {"stdin": given, "stdout": out, "stderr": err}
+        with Forked(*arguments, cwd=folder, env=env, **files) as process:
+            try:
+                process.wait(timeout_s)
+            finally:
+                process.kill()
+        for file in (out, err):
+            file.seek(0)
+        done = subprocess.CompletedProcess(process.args, process.returncode, out.read(), err.read())
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
 
 
 @contextlib.contextmanager
@@ -67,11 +163,9 @@ def at_a_terminal(*arguments, folder=None):
     The terminal is a binary file: lines read are what it shows, bytes written what is typed.
     """
     terminal, its_end = pty.openpty()
-    command = [*HARD, *map(str, arguments)]
+    ends = {"stdin": its_end, "stdout": subprocess.PIPE, "stderr": its_end}
     with (
-        subprocess.Popen(
-            command, stdin=its_end, stdout=subprocess.PIPE, stderr=its_end, cwd=folder
-        ) as process,
+        Forked(*arguments, cwd=folder, **ends) as process,
         open(terminal, "r+b", buffering=0) as shown,  # noqa: PTH123 - a descriptor has no path
     ):
         os.close(its_end)

@@ -9,7 +9,6 @@ import signal
 import socket
 import stat
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -39,7 +38,7 @@ from hard.pipeline import Pipeline
 from hard.runtime import Runtime, RuntimeOptions
 from hard_simulator.model import Bout, Motion, Wearer
 from tests.broker import Broker
-from tests.calling import hard
+from tests.calling import HARD, Forked, hard
 from tests.test_daemon import until
 
 
@@ -518,8 +517,7 @@ path = "{folder}/events.jsonl"
 
 @contextlib.contextmanager
 def started(config):
-    command = [sys.executable, "-m", "hard", "run", "-c", str(config)]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+    with Forked("run", "-c", config, stderr=subprocess.DEVNULL) as process:
         until((config.parent / "state/control.sock").exists)
         try:
             yield process
@@ -751,7 +749,7 @@ def catches_sigterm(pid):
 @pytest.mark.parametrize("after_s", [0.0, 0.1, 0.3, 0.5, 0.8, 1.1])
 def test_sigterm_while_it_starts_ends_it_cleanly(tmp_path, after_s):
     config = configured(tmp_path, "[record]")
-    command = [sys.executable, "-m", "hard", "run", "-c", str(config)]
+    command = [*HARD, "run", "-c", str(config)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         until(lambda: catches_sigterm(process.pid))  # once Python itself is up
         threading.Event().wait(after_s)

@@ -4,8 +4,6 @@ import itertools
 import json
 import random
 import signal
-import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from hard.api import NS_PER_S, SampleBatch
 from tests.broker import Broker
-from tests.calling import hard
+from tests.calling import Forked, hard
 
 EPOCH_NS = 1_750_000_000_123_456_789
 OF_DELIVERY = {"seq", "late", "t_published", "t_published_ns", "latency_ms"}
@@ -166,9 +164,7 @@ port = {port}
         "utf-8",
     )
     log = (folder / "log.txt").open("a+", encoding="utf-8")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hard", "run", "-c", str(config)], stderr=log, text=True
-    )
+    process = Forked("run", "-c", config, stderr=log)
     try:
         yield process
     finally:

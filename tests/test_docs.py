@@ -19,13 +19,13 @@ from urllib.request import urlopen
 
 import pytest
 
-import hard.pipeline
-from hard import config
+from hard import config, pipeline
 from hard.card import ModelCard, bundled
 from hard.monitoring import Figures
 from hard.plugins import available
 from hard.testing import sample_events
 from tests.broker import Broker
+from tests.calling import Forked, hard
 from tests.hard.test_monitoring import Told
 from tests.test_daemon import Phone, a_walk, messages, simulator
 
@@ -143,10 +143,10 @@ def test_every_hard_command_runs(document, section, reader, broker):
 
 def run_command(arguments, folder, broker):
     if arguments[0] != "run":
-        run([HARD, *arguments], folder)
+        call(*arguments, folder=folder)
         return
     watcher = broker.watch("hard/+/status")
-    with subprocess.Popen([HARD, *arguments], cwd=folder) as daemon:
+    with Forked(*arguments, cwd=folder) as daemon:
         try:
             assert watcher.next(TIMEOUT_S)[1] == b"online"
         finally:
@@ -158,7 +158,7 @@ def test_every_command_of_the_operating_page_works_beside_its_daemon(tmp_path, f
     toml, *commands = [block for block in blocks(OPERATING) if not block.skipped]
     own = toml.text.replace("[metrics]", f"[metrics]\nport = {free_port}")
     (tmp_path / toml.file).write_text(own, "utf-8")
-    with subprocess.Popen([HARD, "run"], cwd=tmp_path) as daemon:
+    with Forked("run", cwd=tmp_path) as daemon:
         try:
             until(lambda: answered(f"http://127.0.0.1:{free_port}/readyz") == 200)
             ran = 0
@@ -170,7 +170,7 @@ def test_every_command_of_the_operating_page_works_beside_its_daemon(tmp_path, f
                     assert answered(f"http://{url}") == 200, line
                 else:
                     assert program == "hard", line
-                    run([HARD, *arguments], tmp_path)
+                    call(*arguments, folder=tmp_path)
             assert ran > 5
         finally:
             daemon.terminate()
@@ -209,13 +209,12 @@ def test_the_page_of_the_raspberry_pi_leads_from_nothing_to_home_assistant(
             assert words[0] in {"hard", ".venv/bin/hard"}, line
             if words[1] == "service":
                 if shutil.which("systemctl"):
-                    run([HARD, *words[1:], "--dry-run"], tmp_path)
-                daemon = subprocess.Popen([HARD, "run", "-c", here], cwd=tmp_path)
-                answers = [HARD, "status", "-c", here]
-                until(lambda: not subprocess.run(answers, capture_output=True).returncode)  # noqa: B023, PLW1510
+                    call(*words[1:], "--dry-run", folder=tmp_path)
+                daemon = Forked("run", "-c", here, cwd=tmp_path)
+                until(lambda: hard("status", "-c", here).returncode == 0)
                 continue
             local = [f"127.0.0.1:{broker.port}" if word == "localhost" else word for word in words]
-            run([HARD, *local[1:]], tmp_path)
+            call(*local[1:], folder=tmp_path)
     finally:
         if daemon is not None:
             daemon.terminate()
@@ -262,6 +261,11 @@ def test_the_operating_page_tells_of_every_sink():
     assert sorted(rows) == sorted(plugin.name for plugin in available("sinks"))
 
 
+def call(*arguments, folder):
+    done = hard(*arguments, folder=folder, timeout_s=TIMEOUT_S)
+    assert done.returncode == 0, f"{arguments} in {folder}: {done.stderr}"
+
+
 def run(command, folder):
     done = subprocess.run(
         command, cwd=folder, check=False, capture_output=True, text=True, timeout=TIMEOUT_S
@@ -280,7 +284,7 @@ def test_every_python_block_runs(document, reader):
 
 def test_the_readme_shows_the_pipe_as_the_code_does():
     drawing = next(b.text for b in blocks(README) if "source plugins" in b.text)
-    assert drawing in hard.pipeline.__doc__
+    assert drawing in pipeline.__doc__
 
 
 def test_the_readme_declares_a_plugin_where_the_daemon_looks():

@@ -39,7 +39,7 @@ from hard.upright import Reference
 from hard_file.hard_recording import HEADER, is_hard_recording, open_hard_recording
 from hard_file.recording import Options
 from tests.broker import Broker
-from tests.calling import hard
+from tests.calling import Forked, hard
 from tests.test_daemon import (
     EPOCH_NS,
     WALK,
@@ -686,7 +686,7 @@ def _silences(folder):
 
 def test_a_killed_daemon_leaves_what_it_had_written(tmp_path):
     config = simulated(tmp_path, 'script = ["walking:3600"]\nrealtime = false')
-    with subprocess.Popen([sys.executable, "-m", "hard", "run", "-c", str(config)]) as process:
+    with Forked("run", "-c", config) as process:
         until(lambda: list((tmp_path / "state").glob("recordings/*/*.csv.gz")), 30)
         process.kill()
     (path,) = recordings_in(sessions(tmp_path))
@@ -738,8 +738,8 @@ def test_record_stops_after_its_duration(tmp_path):
 def test_lines_typed_on_a_terminal_become_labels(tmp_path):
     config = simulated(tmp_path)
     terminal, own = pty.openpty()
-    command = [sys.executable, "-m", "hard", "record", "-c", str(config)]
-    with subprocess.Popen(command, stdin=own, stderr=subprocess.PIPE, text=True) as process:
+    pipes = {"stdin": own, "stderr": subprocess.PIPE, "text": True}
+    with Forked("record", "-c", config, **pipes) as process:
         for line in process.stderr:
             if "type a label" in line:
                 break

@@ -15,6 +15,7 @@ import pytest
 from hard.card import ModelCard
 from hard.control import ControlError, ask
 from tests.broker import Broker
+from tests.calling import Forked
 from tests.test_daemon import (
     TOPIC,
     Phone,
@@ -69,11 +70,9 @@ class Daemon:
 
     @contextmanager
     def running(self, end=signal.SIGTERM):
-        command = [sys.executable, "-m", "hard", "run", "-c", str(self.config)]
+        own = {"stdin": subprocess.DEVNULL, "start_new_session": True}
         with (self.folder / "log.txt").open("a+", encoding="utf-8") as log:
-            self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stderr=log, start_new_session=True
-            )
+            self.process = Forked("run", "-c", self.config, stderr=log, **own)
             try:
                 until(self.answers, 40)
                 yield self

@@ -4,14 +4,13 @@ import json
 import os
 import socket
 import stat
-import subprocess
 import sys
 import tarfile
 
 import pytest
 
 from tests.broker import Broker
-from tests.test_control import hard
+from tests.calling import Forked, hard
 from tests.test_daemon import until
 
 PLANTED = {
@@ -111,11 +110,10 @@ def texts_of(archive):
 def test_a_bundle_tells_what_is_wrong_and_none_of_the_secrets(tmp_path, broker):
     config = configured(tmp_path, broker.port)
     environment = os.environ | {"MY_API_KEY": PLANTED["environment"]}
-    command = [sys.executable, "-m", "hard", "run", "-v", "-c", str(config)]
     logged, archive = tmp_path / "hard.log", tmp_path / "bundle.tar.gz"
     with (
         logged.open("w") as log,
-        subprocess.Popen(command, stderr=log, env=environment) as process,
+        Forked("run", "-v", "-c", config, stderr=log, env=environment) as process,
     ):
         try:
             until(lambda: "enter" in hard("events", "-c", config).stdout, 60)

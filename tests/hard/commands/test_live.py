@@ -5,11 +5,10 @@ import os
 import re
 import signal
 import subprocess
-import sys
 
 import pytest
 
-from tests.calling import all_shown, at_a_terminal, hard
+from tests.calling import Forked, all_shown, at_a_terminal, hard
 
 
 def test_run_ends_with_its_data_and_prints_events(day, tmp_path):
@@ -75,8 +74,8 @@ def test_record_at_a_terminal_says_where_what_and_how_to_go_on(tmp_path):
 
 
 def test_record_without_a_terminal_and_without_an_end_says_that_it_goes_on(tmp_path):
-    command = [sys.executable, "-m", "hard", "record", "-c", str(live(tmp_path))]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    pipe = {"stderr": subprocess.PIPE, "text": True}
+    with Forked("record", "-c", live(tmp_path), **pipe) as process:
         first, second = process.stderr.readline(), process.stderr.readline()
         process.send_signal(signal.SIGINT)
         process.stderr.read()

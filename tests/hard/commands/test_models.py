@@ -3,14 +3,13 @@
 import json
 import re
 import shutil
-import subprocess
 import tomllib
 
 import pytest
 
 from hard.card import bundled
 from hard.classifier import runtime_name
-from tests.calling import HARD, hard
+from tests.calling import Forked, hard
 from tests.models import CRASHING_SEED, mutated, written
 from tests.test_control import configured, started, until
 
@@ -144,7 +143,7 @@ def test_one_that_would_stand_in_without_a_gyroscope_is_told_and_left(config, ow
     log = config.parent / "log.txt"
     with (
         log.open("w") as errors,
-        subprocess.Popen([*HARD, "run", "-c", config], stderr=errors) as process,
+        Forked("run", "-c", config, stderr=errors) as process,
     ):
         until((config.parent / "state/control.sock").exists)
         process.terminate()

@@ -17,7 +17,7 @@ import pytest
 
 from hard.card import ModelCard
 from hard.commands.recordings import _stop
-from tests.calling import HARD, all_shown, at_a_terminal, hard
+from tests.calling import Forked, all_shown, at_a_terminal, hard
 
 
 def rows(path):
@@ -376,8 +376,8 @@ def test_no_output_takes_the_place_of_something_else(day, tmp_path):
 
 def test_an_interrupted_replay_leaves_nothing_half_written(day, tmp_path):
     out = tmp_path / "windows.csv"
-    command = [*HARD, "replay", str(day), "--speed", "1"]
-    with subprocess.Popen([*command, "--predictions", str(out)], stdout=subprocess.PIPE) as process:
+    options = ["--speed", 1, "--predictions", out]
+    with Forked("replay", day, *options, stdout=subprocess.PIPE) as process:
         process.stdout.readline()  # the first event: it is well under way
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
@@ -393,9 +393,8 @@ def test_files_named_like_options_of_paths_stay_where_they_are(day, tmp_path):
 
 
 def test_the_reader_may_leave_early(day):
-    with subprocess.Popen(
-        [*HARD, "replay", "--json", str(day)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with Forked("replay", "--json", day, **pipes) as process:
         assert process.stdout.readline()
         process.stdout.close()
         assert b"Traceback" not in process.stderr.read()

@@ -15,7 +15,7 @@ from hard.eventlog import EventLog
 from hard.history import listed
 from hard.testing import sample_events
 from tests.broker import Broker
-from tests.calling import HARD, hard
+from tests.calling import Forked, hard
 from tests.test_daemon import (
     Phone,
     daemon,
@@ -174,9 +174,8 @@ def test_a_running_daemon_forgets_a_stream_everywhere_and_delivers_again(
 
 
 def test_following_ends_with_ctrl_c(folder):
-    following = subprocess.Popen(
-        [*HARD, "events", "--follow", "--json"], cwd=folder, stdout=subprocess.PIPE, text=True
-    )
+    pipe = {"stdout": subprocess.PIPE, "text": True}
+    following = Forked("events", "--follow", "--json", cwd=folder, **pipe)
     with following, closing(EventLog(folder / "state/events.db")) as log:
         assert [json.loads(following.stdout.readline())["seq"] for _ in range(2)] == [1, 2]
         log.append([replace(sample_events(1)[0], kind="status")])
