@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 USABLE := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 first = $(shell for p in $(1); do "$$p" -c "$(USABLE)" >/dev/null 2>&1 && echo "$$p" && break; done)
 PYTHON := $(call first,python3.11 python3.12 python3.13 python3)
-# The daemon's own suite runs here too, unless that is PYTHON already.
+# Most of the daemon's own suite runs here too, unless that is PYTHON already.
 OTHER := $(call first,python3.13 $(wildcard $(HOME)/.pyenv/versions/3.13*/bin/python3.13))
 PYTHON_3_13 := $(OTHER)
 OTHER := $(filter-out $(PYTHON),$(OTHER))
@@ -63,8 +63,9 @@ test-all: .venv-test/bin/hard
 	$(call tests,.venv-test,-n 2 --dist loadfile tests/training,-training)
 	$(call tests,.venv-test,$(PARALLEL) --ignore tests/training)
 
+# The documents, and what befalls brokers, disks and cables, are the same for every interpreter.
 test-3.13: .venv-3.13/bin/hard
-	$(call tests,.venv-3.13,$(PARALLEL) --ignore tests/training)
+	$(call tests,.venv-3.13,$(PARALLEL) --ignore tests/training --ignore tests/test_docs.py --ignore tests/faults)
 
 # Home Assistant's package is large and pins its dependencies: it gets an environment of its own.
 # Warnings in it are none of ours.
