@@ -193,7 +193,8 @@ def test_a_bad_model_is_refused_and_a_good_one_takes_over(tmp_path, broker, simu
     copied("pocket", model)
     sensors = a_walk(simulator, WALK)
     kept = sink("kept", plugin="jsonl", path=f"{tmp_path}/kept.jsonl")
-    named = f'[model]\nname = "{model}"\n'
+    # The phone is silent while a model is tried, which a busy machine takes its time for.
+    named = f'[model]\nname = "{model}"\n\n[decision]\nno_data_after_s = 120\n'
     daemon = Daemon(tmp_path, named, source(broker.port), kept)
     phone = Phone(broker.port)
     with daemon.running():

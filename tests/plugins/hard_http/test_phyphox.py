@@ -210,6 +210,7 @@ def test_what_is_not_phyphox_is_said_to_be_something_else(phone, path, status, b
         source_of(phone).run(print, threading.Event())
 
 
+@pytest.mark.native  # the phone here has to write five megabytes within the three seconds it gets
 def test_what_piled_up_too_high_is_left_out_and_counted(phone, running):
     phone.measure(1.0)
     source = source_of(phone)
