@@ -746,6 +746,7 @@ def catches_sigterm(pid):
     return caught >> (signal.SIGTERM - 1) & 1
 
 
+@pytest.mark.native  # an emulator catches every signal itself
 @pytest.mark.parametrize("after_s", [0.0, 0.1, 0.3, 0.5, 0.8, 1.1])
 def test_sigterm_while_it_starts_ends_it_cleanly(tmp_path, after_s):
     config = configured(tmp_path, "[record]")

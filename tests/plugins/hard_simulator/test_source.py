@@ -135,6 +135,7 @@ def test_a_stop_ends_a_fast_run_at_once():
     assert len(messages) == 1
 
 
+@pytest.mark.native
 def test_a_thousand_stream_seconds_take_less_than_a_second_and_a_bit():
     began_s = time.process_time()
     messages = collected(script=["walking:100", "sitting:100"], streams=5)
